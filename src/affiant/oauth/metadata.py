@@ -155,7 +155,10 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
     except ValueError as error:
         raise ValueError(f"the metadata are not a JSON object: {error}") from None
     if members.get("issuer") != issuer:
-        raise ValueError(f"the metadata are of another issuer: {str(members.get('issuer'))[:200]!r}")
+        raise ValueError(
+            f"the metadata are of another issuer: {str(members.get('issuer'))[:200]!r}. If that is the server that you"
+            " mean, name it exactly so; an address where it is reached is for reach="
+        )
     found = {name: members[name] for name in ("token_endpoint", "jwks_uri", "revocations_uri") if name in members}
     for name, url in found.items():
         if not isinstance(url, str) or not is_safe_url(url):

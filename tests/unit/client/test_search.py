@@ -86,8 +86,16 @@ def test_nothing_found_says_where_and_what_to_do(folder: Path) -> None:
     assert states() == ["not set", "not set", "not set", "absent", "absent"]
     with pytest.raises(LocalError) as caught:
         Service.from_credentials()
-    for said in ("--credentials FILE", "affiant client new", "$CREDENTIALS_DIRECTORY (not set)", f"{folder}/run"):
+    for said in ("-c FILE", "affiant enroll", "affiant client new"):
         assert said in str(caught.value)
+    notes = "\n".join(caught.value.__notes__)
+    for said in ("$CREDENTIALS_DIRECTORY  not set", f"{folder}/run/affiant or affiant.json  absent"):
+        assert said in notes
+
+
+def test_empty_name_is_no_folder() -> None:
+    with pytest.raises(LocalError, match="is empty: is a variable not set"):
+        Service.from_credentials("")
 
 
 def test_several_files_of_a_user_are_listed(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -28,11 +28,11 @@ def who(credentials: Path | None) -> None:
     done = search.look(credentials)
     found = done.found
     if found is None:
-        _fail(done.error or LocalError(search.NOTHING), done.places)
+        raise search.explained(done.error or LocalError(search.NOTHING), done.places)
     try:
         key = _key(found)
     except LocalError as error:
-        _fail(error, done.places)
+        raise search.explained(error, done.places) from None
     place = next(place for place in done.places if place.state == search.FOUND)
     data = {
         "issuer": found.issuer,
@@ -77,10 +77,3 @@ def _line(place: Place) -> str:
 def _members(place: Place) -> dict[str, str | None]:
     file = None if place.file is None else str(place.file)
     return {"place": place.name, "state": place.state, "file": file, "why": place.why or None}
-
-
-def _fail(error: LocalError, places: tuple[Place, ...]) -> NoReturn:
-    """Raise the error, with what was seen at each place."""
-    for place in places:
-        error.add_note(f"  {place.name}  {place.state}")
-    raise error

@@ -26,7 +26,8 @@ if TYPE_CHECKING:  # a kept token is read without it
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
 SUFFIX = ".affiant.json"
-_NEXT = "name another, or get one: affiant client new, affiant register"
+GET_ONE = "affiant enroll (an operator gives you a ticket), or  affiant client new  at the server"
+_NEXT = f"name another, or get one: {GET_ONE}"
 _KEY_ALONE = "with a key alone, set AFFIANT_ISSUER, AFFIANT_CLIENT_ID and  AFFIANT_KEY=file:PATH"
 _KEYS = frozenset({"key", "next_key", "old_key"})
 _MAX_NAME = 160  # characters; with the suffix and that of a temporary file, every file system takes it
@@ -228,7 +229,7 @@ def parse(text: str, *, name: str, file: Path | None = None) -> Credentials:
     except (ValueError, RecursionError):
         if spelling.BEGIN in text:
             raise LocalError(f"{name} is a key or certificate, and not a credentials file: {_KEY_ALONE}") from None
-        raise LocalError(f"{name} is not JSON: make a new one with  affiant client new") from None
+        raise LocalError(f"{name} is not JSON: copy it again, or get a new one: {GET_ONE}") from None
     if not isinstance(members, dict) or members.get("affiant") != VERSION:
         if isinstance(members, dict) and ("kty" in members or "keys" in members or key_files.is_known(members)):
             raise LocalError(f"{name} is a key alone, and not a credentials file: {_KEY_ALONE}")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from affiant.client.credentials import environment
 from affiant.client.credentials import file as credentials_file
-from affiant.client.credentials.file import ENVIRONMENT, SUFFIX, Credentials
+from affiant.client.credentials.file import ENVIRONMENT, GET_ONE, SUFFIX, Credentials
 from affiant.errors import LocalError
 from affiant.signers.forms.spelling import unwrap
 
@@ -25,10 +25,7 @@ NAMES = ("affiant", "affiant.json")
 NOT_SET, ABSENT, NO_ACCESS = "not set", "absent", "no access"
 FOUND, UNREADABLE, SKIPPED = "found", "cannot be used", "not looked at"
 
-NOTHING = (
-    f"no credentials: name the file with --credentials FILE, or in {ENVIRONMENT}; to get one: affiant client new,"
-    " affiant register"
-)
+NOTHING = f"no credentials were found: name the file by -c FILE or in {ENVIRONMENT}, or get one: {GET_ONE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +65,15 @@ def find(path: str | Path | None = None) -> Credentials:
     if done.error is not None:
         raise done.error
     if done.found is None:
-        looked = ", ".join(f"{place.name} ({place.state})" for place in done.places)
-        raise LocalError(f"{NOTHING}; looked in {looked}")
+        raise explained(LocalError(NOTHING), done.places)
     return done.found
+
+
+def explained(error: LocalError, places: tuple[Place, ...]) -> LocalError:
+    """Return the error, with a note about what was seen at each place."""
+    for place in places:
+        error.add_note(f"  {place.name}  {place.state}")
+    return error
 
 
 def look(path: str | Path | None = None) -> Search:
@@ -123,6 +126,8 @@ def _places(given: str | Path | None) -> Iterator[Place]:
 
 
 def _named(name: str, value: str) -> Place:
+    if not value:
+        return Place(name, load=partial(_fail, "the name of the credentials file is empty: is a variable not set?"))
     if value.lstrip().startswith("{"):
         return Place(name, load=partial(credentials_file.parse, value, name=ENVIRONMENT))
     return Place(name, file=Path(value), load=partial(credentials_file.read, Path(value)))

@@ -28,7 +28,8 @@ def credentials(examined: Examined) -> Iterator[Finding]:
     try:
         found = find(examined.named, examined.resource, examined.scope)
     except LocalError as error:
-        yield Finding("credentials", BAD, one_line(error), "affiant who  shows where they are looked for")
+        fix = "affiant who  shows where they are looked for" if examined.named is None else ""
+        yield Finding("credentials", BAD, one_line(error), fix)
         return
     try:
         _ = urlsplit(check_issuer(found.issuer)).port

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding, one_line
-from affiant.errors import Refused, RemoteError
+from affiant.errors import Refused, RemoteError, Unreachable
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
 
@@ -27,7 +27,9 @@ def discovery(examined: Examined) -> Iterator[Finding]:
     try:
         found = examined.service.discover()
     except RemoteError as error:
-        yield Finding("discovery", BAD, one_line(error), f"curl -v {shlex.quote(url)}")
+        look = f"curl -v {shlex.quote(url)}"
+        fix = look if isinstance(error, Unreachable) else f'correct "issuer" in the credentials, or look:  {look}'
+        yield Finding("discovery", BAD, one_line(error), fix)
         return
     if found.token_endpoint is None:
         yield Finding("discovery", BAD, "the metadata lack token_endpoint", "is this the server of the tokens?")
