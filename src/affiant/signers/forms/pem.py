@@ -142,4 +142,4 @@ def _why_none(labels: list[str], text: str) -> str:
         return "this PEM was cut off: its line  -----END ...-----  is missing"
     if (other := name_other(text)) is not None:
         return f"this is {other}"
-    return "this is not a private key in PEM"
+    return "this is not a private key in PEM, and no JWK, JWK Set or PKCS #12 either"

@@ -215,6 +215,25 @@ def test_private_file_must_be_private(affiant: Command, form: str) -> None:
     assert "chmod 600" in err
 
 
+def test_key_of_a_variable_is_read_as_by_the_client(affiant: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = made_for("ES256")
+    monkeypatch.setenv("BILLING_KEY", json.dumps(made.to_jwk()))
+    private()
+    for source in ("env:BILLING_KEY", "file:a.key"):
+        code, out, _ = affiant("thumbprint", source)
+        assert (code, out.strip()) == (0, made.public().thumbprint)
+    for source, says in (("env:NO_SUCH_KEY", "NO_SUCH_KEY, which is not set"), ("keyring:billing", "SERVICE/USER")):
+        code, _, err = affiant("show", source)
+        assert (code, says in err) == (8, True), err
+
+
+def test_encrypted_key_without_a_terminal(affiant: Command) -> None:
+    private()
+    assert affiant("convert", "a.key", "--to", "pem", "--out", "b.key", "--new-password", "env:WORD")[0] == 0
+    code, _, err = affiant("show", "b.key")
+    assert (code, "--password file:PATH" in err) == (8, True), err
+
+
 def test_password_is_no_argument(affiant: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     private()
     monkeypatch.setenv("EMPTY", "")

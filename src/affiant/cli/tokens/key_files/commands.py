@@ -32,7 +32,8 @@ _password: Callable[[Any], Any] = click.option(
 def show_key(source: str, password: str | None) -> None:
     """Show the keys in a file, or a key in a KMS.
 
-    Kind, alg, kid, thumbprint (RFC 7638) and the public part. Private parts are not shown.
+    Kind, alg, kid, thumbprint (RFC 7638) and the public part. Private parts are not shown. NAME is env:NAME,
+    keyring:SERVICE/USER, or a key in a KMS or device.
 
     \b
     affiant key show billing.key

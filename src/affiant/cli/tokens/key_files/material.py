@@ -15,7 +15,7 @@ from affiant.errors import ConfigError
 from affiant.jose import jwk, keys
 from affiant.jose.key_set import MAX_MEMBERS
 from affiant.jose.keys import PrivateKey, PublicKey
-from affiant.signers import opening
+from affiant.signers import opening, sources
 from affiant.signers.forms import documents, spelling
 from affiant.signers.password import Password
 from affiant.signers.sources import VARIABLE
@@ -42,8 +42,12 @@ def read(source: str, *, alg: str | None, kid: str | None, password: Password) -
     """
     if opening.is_name(source):  # only the public part can leave its KMS or device
         return [Material(opening.open_signer(source, alg=alg, kid=kid).public(), None)]
+    scheme, place = sources.split(source)
+    if scheme == "file":
+        source, scheme = place, ""
     found = _read(source, alg, kid, password)
-    if source != STDIN and any(one.private is not None for one in found):  # rejects a file that others can read
+    is_file = source != STDIN and not scheme
+    if is_file and any(one.private is not None for one in found):  # rejects a file that others can read
         read_private(Path(source), what="the private key", variable=VARIABLE)
     return found
 
@@ -72,6 +76,10 @@ def read_one(source: str, *, alg: str | None, kid: str | None, password: Passwor
 
 
 def _bytes(source: str) -> bytes:
+    if not source:
+        raise ConfigError("the name of the key file is empty: is a variable not set?")
+    if sources.split(source)[0] in sources.SOURCES:
+        return sources.read(source).encode()
     try:
         if source == STDIN:
             data = sys.stdin.buffer.read(_MAX_BYTES + 1)

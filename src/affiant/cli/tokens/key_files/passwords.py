@@ -41,7 +41,11 @@ class _Asked(Password):
         if self._source is not None:
             return _find(self._source)
         found = super().__call__()
-        return _ask() if found is None and sys.stdin.isatty() else found
+        if found is not None:
+            return found
+        if not sys.stdin.isatty():
+            raise ConfigError(f"the key is encrypted: name its password by --password {SOURCE}, or set {VARIABLE}")
+        return _ask()
 
 
 def _find(source: str, *, twice: bool = False) -> bytes:
