@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-FILE = click.Path(path_type=Path, dir_okay=False, readable=False)  # its reader reports errors
+
+class NamedPath(click.Path):
+    """A path that is not empty: `-c "$UNSET"` would otherwise mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail(f"the name of the {self.name} is empty: is a variable not set?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = NamedPath(path_type=Path, dir_okay=False, readable=False)  # its reader reports errors
+FOLDER = NamedPath(path_type=Path, file_okay=False, readable=False)
 _EXTRA = re.compile(r"Got unexpected extra arguments? ")
 _THUMBPRINT = re.compile(r"-[A-Za-z0-9_][A-Za-z0-9_-]{41}")  # one of 64 begins like an option
 _IN_BODY = re.compile(r"(?<![^ ])body\.(\w+)((?:\.\w+)*)(?=:)")  # where the admin API found a mistake
+_LONGEST_NAME = 256  # characters of a file; a JWT or a form may be longer
 _SHORT = 24  # characters: secrets of affiant are longer
 _OPTION = re.compile(rf"-[A-Za-z]|--[a-z][a-z-]{{0,{_SHORT}}}")
 # A word, or a path or a URL of short parts: none is as long as a secret, and none ends as base64 does.
 _PLAIN = re.compile(rf"[\w.,:@ -]{{0,{_SHORT}}}")
 _PATH = re.compile(r"(?:[a-z]{2,5}:/)?(?:/?[\w.,:~-]{0,32})(?:/[\w.,:~-]{0,32})*")
+_KINDS = {  # click names its classes
+    "integer range": "a whole number",
+    "integer": "a whole number",
+    "float range": "a number",
+    "float": "a number",
+}
 # A JWT, a ticket, a document that may have a key or a secret, a PEM file.
 _SECRETS = (
     (re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]*)*"), "(a JWT)"),
@@ -41,6 +61,18 @@ def with_thumbprints(words: Sequence[str]) -> list[str]:
         return list(words)
     kept = [word for place, word in enumerate(words[:end]) if place not in moved]
     return [*kept, "--", *(words[place] for place in moved), *words[end + 1 :]]
+
+
+def read_given(given: str, *, longest: int) -> str:
+    """Return the text of a token or a request: of standard input for "-", of the file with this name, or as given."""
+    if given == "-":
+        raw = sys.stdin.buffer.read(longest)
+    elif len(given) < _LONGEST_NAME and Path(given).is_file():
+        with Path(given).open("rb") as file:
+            raw = file.read(longest)
+    else:
+        return given.strip()
+    return raw.decode("utf-8", "replace").strip()
 
 
 def as_typed(detail: str) -> str:
@@ -70,6 +102,8 @@ def usage_message(error: click.ClickException, words: Sequence[str]) -> str:
         for part in _parts(word):
             if not _is_plain(part):
                 message = message.replace(part, f"(argument {place})").replace(repr(part)[1:-1], f"(argument {place})")
+    for kind, meaning in _KINDS.items():
+        message = message.replace(f"is not a valid {kind}.", f"is not {meaning}.")
     return hide_secrets(message)
 
 

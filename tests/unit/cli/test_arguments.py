@@ -8,7 +8,7 @@ import click
 import pytest
 from tests.unit.cli.commands import LEAVES
 
-from affiant.cli.arguments import with_thumbprints
+from affiant.cli.arguments import NamedPath, with_thumbprints
 from affiant.cli.main import affiant, main
 
 pytestmark = pytest.mark.usefixtures("no_settings")
@@ -142,7 +142,7 @@ def test_a_token_as_a_name_a_file_or_a_url_is_not_repeated(
         (("client", "new", "x", "--scpe", "y"), "No such option '--scpe'. Did you mean '--scope'?"),
         (("token", "a"), "too many arguments: write  affiant token [OPTIONS]"),
         (("client", "show", "a", "b"), "too many arguments: write  affiant client show [OPTIONS] NAME"),
-        (("token", "--min-ttl", "soon"), "Invalid value for '--min-ttl': 'soon' is not a valid integer range."),
+        (("token", "--min-ttl", "soon"), "Invalid value for '--min-ttl': 'soon' is not a whole number."),
         (
             ("call", "ftp://orders.example.com/a/long/path"),
             "'ftp://orders.example.com/a/long/path' is not an http or https URL",
@@ -155,6 +155,27 @@ def test_short_plain_words_are_repeated(
     members = {"affiant": 1, "issuer": "http://127.0.0.1:1", "client_id": "a", "client_secret": "x" * 43}
     monkeypatch.setenv("AFFIANT_CREDENTIALS", json.dumps({**members, "auth_method": "client_secret_basic"}))
     assert says in _fail(capsys, *words)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_path_may_not_be_empty(words: tuple[str, ...]) -> None:
+    """`--to "$UNSET"`: an empty path is the current folder to Python."""
+    paths = [one for one in LEAVES[words].params if isinstance(one.type, click.Path)]
+    for one in paths:
+        assert isinstance(one.type, NamedPath), f"{one.name}: use FILE or FOLDER of cli/arguments.py"
+        with pytest.raises(click.BadParameter, match="is empty: is a variable not set"):
+            one.type_cast_value(click.Context(LEAVES[words]), [""] if one.multiple or one.nargs != 1 else "")
+
+
+def test_two_forms_of_a_token_are_one_too_many(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "choose one" in _fail(capsys, "token", "--env", "--header")
+
+
+def test_a_jwt_is_read_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"Bearer {JWT}\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", str(tmp_path / "token")])
+    assert (ended.value.code, '"canary"' in capsys.readouterr().out) == (0, True)
 
 
 def test_name_that_looks_like_an_option_is_accepted(capsys: pytest.CaptureFixture[str]) -> None:

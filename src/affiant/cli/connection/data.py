@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from affiant.cli.arguments import FOLDER
 from affiant.cli.output import json_option
 from affiant.errors import ConfigError
 from affiant.server import settings
@@ -36,7 +37,7 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--data and --database."""
     data = click.option(
         "--data",
-        type=click.Path(path_type=Path, file_okay=False, readable=False),
+        type=FOLDER,
         help="data folder (default: ./affiant-data)",
     )
     database = click.option(

@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 import msgspec
 
+from affiant.cli.arguments import read_given
 from affiant.cli.connection.admin import segment
 from affiant.cli.connection.data import find_issuer, has_data, shown_place, with_store
 from affiant.cli.connection.local import build_explainer
@@ -33,11 +33,11 @@ from affiant.system import network
 REFUSED = 4  # the exit code of main.py for a refusal by a server
 _TRACE = re.compile(r"[A-Za-z0-9_-]{12}")
 _MARKS = {PASSED: "\u2713", FAILED: "\u2717", NOT_REACHED: "\u2013", NOT_KNOWN: "?"}
-_LONGEST_NAME = 256  # characters of a file's name; a JWT or a form may be longer
+_LONGEST = 1 << 26  # bytes: a HAR file has every request of a session
 
 
 @click.command()
-@click.argument("what")
+@click.argument("what", metavar="WHAT|FILE|-")
 @admin_options
 @click.option("--issuer", metavar="URL", help="judge for the server of this issuer, from its metadata alone")
 @click.option("--exit-code", is_flag=True, help="exit with 4 when the request is refused, for scripts")
@@ -56,7 +56,7 @@ def explain(what: str, place: Place, issuer: str | None, at: str | None, exit_co
 
     The exit code is 0 when it could explain. With --exit-code: 0 when the request would be accepted, 4 when not.
     """
-    text, chosen = _read(what), place.chosen
+    text, chosen = read_given(what, longest=_LONGEST), place.chosen
     now = _parse_time(at) if at is not None else time.time()
     if place.is_remote:
         found = _ask(text, place, now if at is not None else None)
@@ -70,14 +70,6 @@ def explain(what: str, place: Place, issuer: str | None, at: str | None, exit_co
     show({**msgspec.to_builtins(found), "judged_by": by}, *_lines(found), "", f"   judged by   {by}")
     if exit_code and found.reason is not None:
         sys.exit(REFUSED)
-
-
-def _read(what: str) -> str:
-    if what == "-":
-        return sys.stdin.buffer.read().decode("utf-8", "replace").strip()
-    if len(what) < _LONGEST_NAME and Path(what).is_file():
-        return Path(what).read_text("utf-8", "replace").strip()
-    return what.strip()
 
 
 def _parse_time(text: str) -> float:

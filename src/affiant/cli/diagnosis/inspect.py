@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
+from affiant.cli.arguments import read_given
 from affiant.cli.output import describe_jwt, json_option, show
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
@@ -15,15 +14,15 @@ _LONGEST = 65_536  # characters
 
 
 @click.command()
-@click.argument("jwt")
+@click.argument("jwt", metavar="JWT|FILE|-")
 @json_option()
 def inspect(jwt: str) -> None:
-    """Only its form is checked. "-" reads it from standard input.
+    """Only its form is checked. JWT is the name of a file, or "-" for standard input, or the JWT itself.
 
     \b
     affiant assertion -c billing.affiant.json | affiant inspect -
     """
-    text = (sys.stdin.buffer.read().decode("utf-8", "replace") if jwt == "-" else jwt).strip()
+    text = read_given(jwt, longest=2 * _LONGEST)
     try:
         read = compact.parse(text.removeprefix("Bearer "), limit=_LONGEST)
     except Rejected as refusal:

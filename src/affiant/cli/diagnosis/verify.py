@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from affiant.cli.arguments import FILE
+from affiant.cli.arguments import FILE, read_given
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError, Rejected
 from affiant.jose.claims import LEEWAY
@@ -27,7 +27,7 @@ _LONGEST = 65_536  # bytes
 
 
 @click.command()
-@click.argument("token")
+@click.argument("token", metavar="TOKEN|FILE|-")
 @click.option("--issuer", required=True, metavar="URL", help="issuer that the API trusts")
 @click.option("--audience", required=True, multiple=True, metavar="URL", help="identifier of the API; one or more")
 @click.option("--scope", default="", help="scopes that the request needs, separated by spaces")
@@ -50,12 +50,12 @@ def verify(
 ) -> None:
     """It is checked by the guard itself, with the issuer's keys and revocations of this moment.
 
-    TOKEN is an access token or an Authorization header. "-" reads it from standard input, which other users of this
-    machine cannot see, unlike an argument. Every check is printed, and for the one that fails what to change.
+    TOKEN is the name of a file, or "-" for standard input, or the access token or Authorization header itself, which
+    other users of this machine can then see. Every check is printed, and for the one that fails what to change.
 
     \b
     affiant token | affiant verify - --issuer https://as.example --audience https://orders.example
-    affiant verify - --issuer https://as.example --audience https://orders.example --scope orders.read < token
+    affiant verify run/token --issuer https://as.example --audience https://orders.example --scope orders.read
 
     The exit code is 0 for a valid token, 4 for a refused one, and 5 where the issuer does not answer.
     """
@@ -124,8 +124,7 @@ def _proof_lines(refusal: Rejected | None) -> list[str]:
 
 
 def _read_token(given: str) -> str:
-    text = sys.stdin.buffer.read(_LONGEST).decode("utf-8", "replace") if given == "-" else given
-    text = text.strip()
+    text = read_given(given, longest=_LONGEST)
     if not text:
         raise ConfigError("there is no token: give it by standard input, as in  affiant token | affiant verify - …")
     return text.removeprefix("Authorization:").strip()

@@ -55,7 +55,7 @@ def new(uses: int, expires_in: int, ticket: bool, out: Path | None, place: Place
     Its text is shown once.
 
     \b
-    affiant invitation new --scope orders.read --ticket
+    affiant invitation new --scope orders.read --ticket --out billing.ticket
     affiant invitation new --scope orders.read --uses 20 --expires-in 604800 --out fleet.invitation
 
     Its holder can register a service for no more than it allows. Hand it over as you would a password.
@@ -74,9 +74,7 @@ def new(uses: int, expires_in: int, ticket: bool, out: Path | None, place: Place
     line, kept = f"{name} {text}  (shown this once)", {member: text}
     if out is not None:
         line, kept = f"{name} in {out}  (0600: keep it secret)", {"file": str(out)}
-    following = (
-        f"enroll {out or 'FILE'}" if ticket else f"register {issuer} --initial-access-token-file {out or 'FILE'}"
-    )
+    following = f"enroll {out or '-'}" if ticket else f"register {issuer} --initial-access-token-file {out or 'FILE'}"
     show({**made, **kept}, _line(made), line, f"next: affiant {following}")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from affiant.cli import main
+from affiant.cli.arguments import FOLDER
 from affiant.cli.output import json_option, show
 from affiant.cli.shell import roff
 from affiant.errors import ConfigError
@@ -17,7 +18,7 @@ from affiant.errors import ConfigError
 @click.option(
     "--to",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="write every page into this folder, made if it is missing",
 )
@@ -37,6 +38,8 @@ def man(words: tuple[str, ...], folder: Path | None) -> None:
     made = pages()
     wanted = f"{'-'.join(['affiant', *words[:1]])}.1"
     if wanted not in made:
+        if words and words[0] in main.COMMANDS:
+            main.affiant.get_command(click.get_current_context(), words[0])  # says what it needs
         raise click.UsageError("there is no such command: affiant --help lists them")
     show({"name": wanted, "page": made[wanted]}, *made[wanted].splitlines())
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from affiant.cli.arguments import FILE
+from affiant.cli.arguments import FILE, FOLDER
 from affiant.cli.output import instant, is_json, json_option, key_line, show, warn_left_out
 from affiant.cli.tokens.key_files import commands
 from affiant.cli.tokens.options import credentials_option
@@ -40,7 +40,7 @@ def key() -> None:
 @click.option(
     "--to",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=Path(),
     metavar="DIR",
     help="folder for the files, made if it is missing (default: this one)",

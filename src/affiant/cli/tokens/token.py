@@ -19,8 +19,8 @@ VARIABLE = "ACCESS_TOKEN"
 @credentials_option
 @scope_option
 @resource_option
-@click.option("--header", "form", flag_value="header", help="print the whole Authorization header")
-@click.option("--env", "form", flag_value="env", help=f"print a line for eval that exports {VARIABLE}")
+@click.option("--header", is_flag=True, help="print the whole Authorization header")
+@click.option("--env", is_flag=True, help=f"print a line for eval that exports {VARIABLE}")
 @click.option(
     "--min-ttl",
     type=click.IntRange(min=0),
@@ -31,7 +31,7 @@ VARIABLE = "ACCESS_TOKEN"
 @no_cache_option
 @json_option()
 def token(
-    credentials: Path | None, scope: str | None, resource: str | None, form: str | None, min_ttl: int, no_cache: bool
+    credentials: Path | None, scope: str | None, resource: str | None, min_ttl: int, no_cache: bool, **form: bool
 ) -> None:
     """It is the token kept from the last run while that is valid, else a new one.
 
@@ -44,18 +44,20 @@ def token(
 
     With --resource and without --scope, the token has every scope that the service may have there.
     """
+    if all(form.values()):
+        raise click.UsageError("--header and --env print two different lines: choose one")
     found = find(credentials, resource, scope)
     got = KeptTokens(found, min_ttl=min_ttl, keep=not no_cache).get(TokenKey(resource, scope))
     data = {"access_token": got.value, "expires_at": int(got.expires_at), "scope": got.scope}
     if got.refresh_token:
         data["refresh_token"] = got.refresh_token
-    show(data, _line(got.value, form))
+    show(data, _line(got.value, **form))
 
 
-def _line(value: str, form: str | None) -> str:
-    if form == "env":
+def _line(value: str, *, header: bool, env: bool) -> str:
+    if env:
         return f"export {VARIABLE}={shlex.quote(value)}"  # the server chose the value, and a shell will run the line
-    return f"Authorization: Bearer {value}" if form == "header" else value
+    return f"Authorization: Bearer {value}" if header else value
 
 
 @click.command()

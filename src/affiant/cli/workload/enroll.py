@@ -19,7 +19,9 @@ from affiant.errors import LocalError
 @alg_option
 @json_option()
 def enroll(ticket: str, name: str, resource: str | None, alg: str) -> None:
-    """The key is made here, and only its public half is sent. The credentials file is NAME.affiant.json.
+    """The key is made here, and only its public half is sent.
+
+    The credentials file is NAME.affiant.json; without a NAME, service.affiant.json.
 
     TICKET is a file's name, or "-" for standard input, or the ticket itself, which other users of this machine can
     then see in the list of processes. An operator makes it with  affiant invitation new --ticket.

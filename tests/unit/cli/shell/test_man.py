@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -31,6 +32,12 @@ def test_pages_have_every_command_and_option(pages: dict[str, str]) -> None:
 def test_pages_of_the_wheel_are_those_of_the_help(pages: dict[str, str]) -> None:
     kept = {path.name: path.read_text("utf-8") for path in MANUAL.iterdir()}
     assert kept == pages, "run: python -m reference"
+
+
+def test_command_that_is_not_installed_names_its_extra() -> None:
+    program = "import sys; sys.modules['pydantic'] = None; from affiant.cli.main import main; main(['man', 'client'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, "pip install 'affiant[server]'" in done.stderr) == (8, True), done.stderr
 
 
 def test_pages_are_formatted_without_a_warning(pages: dict[str, str], tmp_path: Path) -> None:

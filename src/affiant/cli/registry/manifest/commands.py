@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from affiant.cli.arguments import FILE
+from affiant.cli.arguments import FILE, NamedPath
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import is_json, show
@@ -36,7 +36,7 @@ _folder_option = click.option(
     "--credentials-to",
     "folder",
     metavar="DIR",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=NamedPath(path_type=Path, exists=True, file_okay=False),
     help="folder for NAME.affiant.json of each client that gets a secret",
 )
 _CHANGED = "admin.changed"

@@ -29,7 +29,7 @@ def parse_address(text: str, *, option: str) -> tuple[str, int] | Path:
         return Path(text.removeprefix("unix:"))
     found = _ADDRESS.fullmatch(text)
     if found is None or int(found[3]) > _MAX_PORT:
-        hint = "write it like 127.0.0.1:8400, [::1]:8400 or unix:/run/guard/guard.sock"
+        hint = "write it like 127.0.0.1:8400, [::1]:8400 or unix:/run/affiant.sock: a port to 65535, or a whole path"
         raise click.BadParameter(hint, param_hint=option)
     return found[1] or found[2], int(found[3])
 
