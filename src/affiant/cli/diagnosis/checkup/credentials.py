@@ -28,7 +28,7 @@ def credentials(examined: Examined) -> Iterator[Finding]:
     try:
         found = find(examined.named, examined.resource, examined.scope)
     except LocalError as error:
-        fix = "affiant who  shows where they are looked for" if examined.named is None else ""
+        fix = "affiant who  shows where they are looked for" if examined.named is None else "correct the file"
         yield Finding("credentials", BAD, one_line(error), fix)
         return
     try:
