@@ -86,7 +86,7 @@ class Service:
         reach: where the server is reached, such as ``https://as.internal:8377``, if that is not where its issuer says.
             It replaces scheme, host and port of the issuer's addresses; the audience stays as it is.
         unsafe_reach: the same, and http is allowed. Attack: a machine between the two answers in the server's place.
-        unsafe_http: True lets `token_endpoint` be http on another machine. Attack: who reads along takes the tokens.
+        unsafe_http: True lets `token_endpoint` be http on another machine. Attack: a machine in between has the tokens.
         unsafe_audience: `aud` of the assertions, for a server that refuses its issuer: ``token_endpoint``, another URL,
             or ``fallback``, which tries the endpoint after the issuer was refused as audience, at most once in a
             minute. Attack: a server that the client trusts names another one's endpoint as its own, and uses the
@@ -141,7 +141,7 @@ class Service:
             http, certificate=certificate, certificate_key=certificate_key, auth_method=auth_method
         )
         is_by_tls = certificate is not None or isinstance(self._auth, client_auth.OverTls)
-        self._server = server.Server(issuer, more, self._shape.row, is_by_tls=is_by_tls)
+        self._server = server.Server(issuer, more, self._shape.profile, is_by_tls=is_by_tls)
         self._prover = credential.make_prover(dpop, clock)
         self._check_binding(is_by_tls=is_by_tls)
         self._announce = events.make_announcer(issuer, client_id, more.get("on_event"))
@@ -344,9 +344,11 @@ class Service:
         return self._server.audience(self.discover() if self._server.is_audience_of_metadata else None)
 
     def _check_binding(self, *, is_by_tls: bool) -> None:
-        row = self._shape.row
-        if row.needs_binding and self._prover is None and not is_by_tls:
-            raise LocalError(f"profile={row.name!r} needs tokens that are bound to a key: dpop=True or certificate=")
+        profile = self._shape.profile
+        if profile.needs_binding and self._prover is None and not is_by_tls:
+            raise LocalError(
+                f"profile={profile.name!r} needs tokens that are bound to a key: dpop=True or certificate="
+            )
 
     def _share(self, more: Options, *, has_new_key: bool) -> Sharing | None:
         if (store := more.get("store")) is None:
@@ -371,8 +373,8 @@ class Service:
         return TokenKey(resource or self._resource, scope or self._scope, text)
 
     def _fetch(self, key: TokenKey) -> tuple[TokenResponse, float]:
-        if self._shape.row.needs_scope and key.scope is None:
-            raise LocalError(f"profile={self._shape.row.name!r} needs a scope: name it in the call, or as scope=")
+        if self._shape.profile.needs_scope and key.scope is None:
+            raise LocalError(f"profile={self._shape.profile.name!r} needs a scope: name it in the call, or as scope=")
         return self._request(self._form(key))
 
     def _form(self, key: TokenKey) -> list[tuple[str, str]]:

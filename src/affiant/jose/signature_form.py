@@ -61,6 +61,13 @@ def der_to_raw(alg: str, signature: bytes) -> bytes:
     return b"".join(number.to_bytes(size, "big") for number in numbers)
 
 
+def find_raw(alg: str, signature: bytes) -> bytes:
+    """Return an ECDSA signature in DER as `der_to_raw` does, and any other as it is."""
+    with suppress(ValueError):
+        return der_to_raw(alg, signature)
+    return signature
+
+
 def find_fault(alg: str, signature: object, *, rsa_bytes: int | None = None) -> str | None:
     """Return what is wrong with the type or length of a signature, without its subject, or None.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -35,6 +36,21 @@ class RemoteSigner(Protocol):
 
     def sign(self, data: bytes) -> Awaitable[bytes]:
         """The signature over these bytes, in the same form, as soon as it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """A signer whose key has another name in the header, or none."""
+
+    signer: Signer
+    kid: str | None
+
+    @property
+    def alg(self) -> str:
+        return self.signer.alg
+
+    def sign(self, data: bytes) -> bytes:
+        return self.signer.sign(data)
 
 
 AnySigner = Signer | RemoteSigner

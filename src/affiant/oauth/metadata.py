@@ -78,7 +78,7 @@ class Reach:
         if given != _origin(given):
             raise ValueError(f"reach={given!r} is not where a server listens: write it like https://as.internal:8377")
         if unsafe_reach is None and not is_safe_url(given):
-            raise ValueError(f"reach={given!r} is http, which anybody between can change: https, or unsafe_reach=")
+            raise ValueError(f"reach={given!r} is http, which a machine in between can change: https, or unsafe_reach=")
         return cls(outer, given)
 
     def inward(self, url: str) -> str:

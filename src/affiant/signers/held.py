@@ -17,8 +17,8 @@ _SAME = {"EdDSA": "Ed25519", "Ed25519": "EdDSA"}  # RFC 9864: for an Ed25519 key
 Result = TypeVar("Result")
 
 
-class Described(NamedTuple):
-    """What the holder says about its key."""
+class Description(NamedTuple):
+    """A key as its holder describes it."""
 
     key: object  # the public key, of the package cryptography
     algorithms: tuple[str, ...]  # with which the holder signs (RFC 7518 section 3.1)
@@ -30,7 +30,7 @@ class Holder(Protocol):
     def connect(self) -> None:
         """Make a client, without those of a parent process. Called once in each process, if it succeeds."""
 
-    def describe(self) -> Described:
+    def describe(self) -> Description:
         """Ask for the public key. Called after `connect`, once if it succeeds."""
 
     def sign(self, alg: str, data: bytes) -> bytes:
@@ -110,7 +110,7 @@ class HeldSigner:
             self._is_connected = True
         return self._choose(self._holder.describe())
 
-    def _choose(self, described: Described) -> PublicKey:
+    def _choose(self, described: Description) -> PublicKey:
         """Return the public key, bound to its algorithm."""
         try:
             members = jwk.build(described.key)

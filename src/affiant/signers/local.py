@@ -1,4 +1,4 @@
-"""Make a signer of whatever names a private key that this process may hold."""
+"""Make a signer of a private key in any form, or of its name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from affiant.errors import ConfigError, LocalError
 from affiant.jose.keys import PrivateKey, SecretKey
-from affiant.jose.signer import Signer
+from affiant.jose.signer import Renamed, Signer
 from affiant.signers import opening, sources
 from affiant.signers.awaited import Awaited
 from affiant.signers.checked import Checked
@@ -17,8 +17,8 @@ from affiant.signers.password import Password
 
 
 @dataclass(frozen=True, slots=True)
-class KeyOf:
-    """What names a private key, and where that was written, for messages."""
+class KeySource:
+    """A private key as it was given, and its place, for messages."""
 
     key: Any = field(repr=False)
     name: str
@@ -42,7 +42,7 @@ def load_signer(
         ConfigError: the key cannot be used.
         LocalError: this is no key.
     """
-    if isinstance(key, KeyOf):
+    if isinstance(key, KeySource):
         try:
             return load_signer(key.key, alg, kid, password=password)
         except (ConfigError, LocalError) as error:
@@ -52,12 +52,12 @@ def load_signer(
     word.check_used()
     if kid is None or isinstance(signer, Checked) or kid == signer.kid:  # Checked has it, and may ask another for it
         return signer
-    return _Named(signer, kid)
+    return Renamed(signer, kid)
 
 
 def find_local(signer: Signer) -> PrivateKey | None:
     """Return the private key with its name, or None if it is held elsewhere."""
-    if isinstance(signer, _Named) and isinstance(signer.signer, PrivateKey):
+    if isinstance(signer, Renamed) and isinstance(signer.signer, PrivateKey):
         named = signer.signer
         return replace(named, kid=signer.kid or named.kid, jwk={**named.jwk, "kid": signer.kid})
     return signer if isinstance(signer, PrivateKey) else None
@@ -80,7 +80,7 @@ def _load(key: Any, alg: str | None, kid: str | None, word: Password) -> Signer:
 
 
 def _check_signer(key: Any) -> Signer:
-    """Reject what would fail with the first token."""
+    """Reject an object that would fail with the first token."""
     if isinstance(key, Checked):  # its alg may be known only to the service that holds the key
         return key
     kid = getattr(key, "kid", None)
@@ -90,20 +90,5 @@ def _check_signer(key: Any) -> Signer:
             f"key= is a private key as PEM or JWK, the path of a file with one, or a Signer with alg, kid and sign(),"
             f" not {type(key).__name__}"
         )
-    signer: Signer = key if isinstance(key, PrivateKey | SecretKey | _Named) else Awaited(key)
+    signer: Signer = key if isinstance(key, PrivateKey | SecretKey | Renamed) else Awaited(key)
     return signer
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """A signer with the kid under which the server has its key."""
-
-    signer: Signer
-    kid: str | None
-
-    @property
-    def alg(self) -> str:
-        return self.signer.alg
-
-    def sign(self, data: bytes) -> bytes:
-        return self.signer.sign(data)

@@ -1,4 +1,4 @@
-"""Call what may hang, such as the module of a device or a service far away, and wait no longer than a caller may."""
+"""Run calls that may hang, of a device's module or a remote service, and bound the wait of their callers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CallThreads:
             raise self._late(seconds) from None
 
     def wait(self, call: Callable[[], Result], *, seconds: float) -> Result:
-        """Return the same, and block this thread until then."""
+        """Return what the call returns, and block this thread until then."""
         future = self._submit(call, seconds)
         try:
             return future.result(seconds)

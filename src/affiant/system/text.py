@@ -13,6 +13,11 @@ def instant(at: float) -> str:
         return "at an impossible time"
 
 
+def one_line(error: Exception) -> str:
+    """Return the message of an error in one line."""
+    return "; ".join(part.strip() for part in str(error).splitlines() if part.strip())
+
+
 def printable(text: object, longest: int | None = None) -> str:
     """Return the text with every unprintable character escaped, cut to `longest` characters; "" if it is no str."""
     if not isinstance(text, str):

@@ -17,7 +17,7 @@ from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
 from affiant.jose.signature_form import der_to_raw
 from affiant.signers.checked import Checked
-from affiant.signers.held import Described, HeldSigner, make_signer
+from affiant.signers.held import Description, HeldSigner, make_signer
 
 DATA = b"header.claims"
 SHA = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
@@ -39,11 +39,11 @@ class Shelf:
     def connect(self) -> None:
         self.asked.append("connect")
 
-    def describe(self) -> Described:
+    def describe(self) -> Description:
         self.asked.append("describe")
         if self.error is not None:
             raise self.error
-        return Described(self.public, self.algorithms)
+        return Description(self.public, self.algorithms)
 
     def sign(self, alg: str, data: bytes) -> bytes:
         self.asked.append(alg)

@@ -1,1 +1,1 @@
-"""What a shell and `man` need to know of `affiant`, made from the help of its commands."""
+"""Shell completion and manual pages, made from the help of the commands."""

@@ -1,4 +1,4 @@
-"""What the Tab key offers at each place of a command line.
+"""The words that the Tab key offers at each place of a command line.
 
 A place is the command so far (`affiant client`); with ` -`, its options; with an option, the value of that option.
 """

@@ -23,7 +23,7 @@ from affiant.client.credentials.file import put_private
 from affiant.client.identity import Service
 from affiant.client.token import Token
 from affiant.errors import ConfigError, Error
-from affiant.system.text import instant, printable
+from affiant.system.text import instant, one_line, printable
 
 _SHORTEST, _LONGEST = 1.0, 60.0  # seconds between two attempts while the server does not answer
 _LOOK = 30.0  # seconds after which the clock is read again: the machine may have slept
@@ -143,8 +143,7 @@ class _Agent:
         wait = max(wait, min(_MOST_ASKED, getattr(error, "retry_after", None) or 0.0))
         self.set_at, self.due_at = now, now + wait
         state = f"the last token is valid until {instant(end)}" if now < end else f"its token expired at {instant(end)}"
-        why = "; ".join(part.strip() for part in str(error).splitlines())
-        text = f"no new token: {why}. {self.path}: {state}; next attempt in {wait:.0f} s"
+        text = f"no new token: {one_line(error)}. {self.path}: {state}; next attempt in {wait:.0f} s"
         _report(text)
         notify(f"STATUS={text}")
 

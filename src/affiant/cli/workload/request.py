@@ -1,4 +1,4 @@
-"""Which requests of local programs a proxy forwards, and what of them: the rules, without a network."""
+"""The rules for requests that a proxy forwards, without a network."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Target:
         return self.prefix + path + (b"?" + query if query else b"")
 
     def back(self, location: bytes, host: bytes) -> bytes:
-        """Return the Location of an answer; one at the API leads through the proxy again."""
+        """Return the Location of an answer; one at the API becomes one at the proxy."""
         inside = self.origin.encode() + self.prefix
         rest = location[len(inside) :]
         if location[: len(inside)].lower() == inside.lower() and rest[:1] in (b"", b"/", b"?", b"#"):
@@ -94,7 +94,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Whose requests are forwarded.
+    """The conditions under which a request is forwarded.
 
     Attributes:
         names: accepted in Host; None for a Unix socket, which no browser reaches.
@@ -121,7 +121,7 @@ def check(scope: Scope, admission: Admission) -> None:
         raise Problem(_MISDIRECTED, "write the path alone: this is no proxy for other hosts")
     if names is not None:
         hosts = [value.lower() for name, value in headers if name == b"host"]
-        # Attack: DNS rebinding. A name of the attacker's leads a browser to this port.
+        # Attack: DNS rebinding. A name of the attacker resolves to this port in a browser.
         if len(hosts) != 1 or hosts[0] not in names:
             raise Problem(_MISDIRECTED, "the Host is none of this proxy: call it by the address that it listens on")
     admission.check(headers)
@@ -141,7 +141,7 @@ def check(scope: Scope, admission: Admission) -> None:
 
 
 def _check_path(path: bytes) -> None:
-    """Attack: a path leads out of the prefix that the proxy is for, by dots that the API resolves."""
+    """Attack: dots that the API resolves take a path out of the prefix that the proxy is for."""
     segments = _plain(path.decode("ascii", "replace")).replace("\\", "/").split("/")
     if any(_CUT.split(segment)[0] in (".", "..") for segment in segments) or b"#" in path:
         raise Problem(_BAD_REQUEST, "the path has a segment . or .., or a fragment: write the path that is meant")

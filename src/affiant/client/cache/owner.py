@@ -1,4 +1,4 @@
-"""Whose a token in a store is: the client, the keys that it has, and what it asks for."""
+"""The owner of a token in a store: a client, its keys, and the request that it makes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Owner:
             "" if signer is None else f"{signer.alg} {signer.kid or ''}",
             "" if self.prover is None else self.prover.thumbprint,
             self.connection.thumbprint(),
-            self.shape.row.grant,
+            self.shape.profile.grant,
             self.shape.subject or "",
             json.dumps(self._claims(), sort_keys=True),
             self.token_endpoint or "",

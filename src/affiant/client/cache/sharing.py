@@ -1,6 +1,6 @@
 """Share tokens with other processes through a store: the first that needs one requests it, the others read it.
 
-Order: nothing that a store does wrong reaches a caller. What was requested is returned, kept or not.
+A failure of the store never reaches a caller: a token that was requested is returned, whether it was kept or not.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ Fetch = Callable[[TokenKey], "tuple[TokenResponse, float]"]
 
 
 class _Entry:
-    """What is known of one token."""
+    """The state of one token."""
 
     __slots__ = (
         "forgotten_at",
@@ -197,7 +197,7 @@ class TokenSource:
         try:
             self._report()
             token = self._obtain(key, entry, seen)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the callers must get it
+        except BaseException as error:  # noqa: BLE001 - every caller must get it
             with self._lock:
                 self._fail(entry, error)
             try:

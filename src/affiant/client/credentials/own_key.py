@@ -8,7 +8,7 @@ from affiant.client.credentials.file import ENVIRONMENT, Credentials
 from affiant.errors import LocalError
 from affiant.signers import sources
 from affiant.signers.forms.spelling import is_key, may_be_key, unwrap
-from affiant.signers.local import KeyOf
+from affiant.signers.local import KeySource
 
 
 def locate(found: Credentials) -> Any:
@@ -19,22 +19,22 @@ def locate(found: Credentials) -> Any:
     """
     name = found.file or ENVIRONMENT
     if found.key_text is not None:
-        return KeyOf(found.key_text, sources.VARIABLE)
+        return KeySource(found.key_text, sources.VARIABLE)
     if found.signer is not None:
-        return KeyOf(found.signer, f'{name}: "signer"')
+        return KeySource(found.signer, f'{name}: "signer"')
     if found.key_file is not None:
         return _locate_file(found, found.key_file, f'{name}: the "key_file"')
-    return None if found.key is None else KeyOf(found.key, f'{name}: "key"')
+    return None if found.key is None else KeySource(found.key, f'{name}: "key"')
 
 
-def _locate_file(found: Credentials, source: str, what: str) -> KeyOf:
+def _locate_file(found: Credentials, source: str, what: str) -> KeySource:
     if is_key(unwrap(source)):
         raise LocalError(f'{what} is the name of a file, and this is the key itself: a JWK goes into "key"')
     scheme, rest = sources.split(source)
     if not may_be_key(rest):
         what = f"{what} {source}"
     if scheme not in ("", "file"):
-        return KeyOf(source, what)
+        return KeySource(source, what)
     path = found.folder / rest
     try:
         path.stat()
@@ -42,4 +42,4 @@ def _locate_file(found: Credentials, source: str, what: str) -> KeyOf:
         why = error.strerror if isinstance(error, OSError) else "not the name of a file"
         cause = error if isinstance(error, OSError) and not may_be_key(rest) else None  # it has the name
         raise LocalError(f"{what} cannot be read: {why}") from cause
-    return KeyOf(path, what)
+    return KeySource(path, what)

@@ -16,7 +16,7 @@ class AiohttpMiddleware:
     async def send_through(self, request: Any, handler: Any) -> Any:
         """Send a request of aiohttp.ClientSession(middlewares=[...])."""
         url = str(request.url)
-        self._access.reach.check_hop(url, "aiohttp")
+        self._access.destination.check_hop(url, "aiohttp")
         exchange = await self._access.abegin(url)
         while True:
             exchange.authorize(request)

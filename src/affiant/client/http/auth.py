@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from affiant.client.http.aiohttp import AiohttpMiddleware
 from affiant.client.http.exchange import Access, Tokens
 from affiant.client.http.httpx import HttpxFlow
-from affiant.client.http.origin import Reach
+from affiant.client.http.origin import Destination
 from affiant.client.http.requests import NiquestsAsync, RequestsHook
 from affiant.client.token import TokenKey
 from affiant.errors import LocalError
@@ -71,7 +71,7 @@ class ServiceAuth(HttpxFlow, RequestsHook, AiohttpMiddleware):
         return self._grpc().Renewal(self._access)
 
     def grpc_aio_interceptor(self) -> Any:
-        """Return the same for the interceptors= of a channel of grpc.aio."""
+        """Return such an interceptor for the interceptors= of a channel of grpc.aio."""
         return self._grpc().AsyncRenewal(self._access)
 
     def _grpc(self) -> Any:
@@ -102,8 +102,8 @@ def make_auth(
     if "requests" in sys.modules:  # requests accepts any callable
         bases.append(sys.modules["requests"].auth.AuthBase)
     kind = type("ServiceAuth", (ServiceAuth, *dict.fromkeys(base for base in bases if base is not None)), {})
-    reach = Reach.of(key.resource, origin, unsafe_http=unsafe_http)
-    made: ServiceAuth = kind(Access(source, key, reach, prover, offset, announce))
+    destination = Destination.of(key.resource, origin, unsafe_http=unsafe_http)
+    made: ServiceAuth = kind(Access(source, key, destination, prover, offset, announce))
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, NamedTuple
 
-from affiant.client.http.exchange import Access, Exchange
+from affiant.client.http.exchange import Access, Exchange, is_whole
 
 
 class _Sent(NamedTuple):
@@ -29,12 +29,11 @@ def add_token(client: Any, access: Access) -> Any:
     # Order: botocore logs the headers of a request at DEBUG before this event.
     def authorize(request: Any, **_: object) -> None:
         exchange, current.repeated, current.sent = current.repeated, None, None
-        access.reach.check_hop(request.url, "botocore")
+        access.destination.check_hop(request.url, "botocore")
         exchange = exchange or access.begin(request.url)
         headers = exchange.headers(request.method, request.url)
         request.headers.update(headers)
-        is_whole = not request.body or isinstance(request.body, str | bytes | bytearray)
-        current.sent = _Sent(exchange, request.url, headers, is_whole)
+        current.sent = _Sent(exchange, request.url, headers, is_whole(request.body))
 
     def judge(response: Any, **_: object) -> float | None:
         """Return the seconds to wait before botocore sends the request again, or None for the caller's response."""
@@ -42,7 +41,7 @@ def add_token(client: Any, access: Access) -> Any:
         if sent is None or response is None or not sent.exchange.has_remedy(sent.url, sent.headers, response[0]):
             return None
         if not sent.is_whole:
-            return None  # a stream cannot be sent twice
+            return None
         sent.exchange.renew()
         current.repeated = sent.exchange
         return 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from affiant.client.http.challenge import find_status, is_refused, wants_nonce
-from affiant.client.http.origin import Reach
+from affiant.client.http.origin import Destination
 from affiant.client.token import Token, TokenKey
 
 if TYPE_CHECKING:  # it loads cryptography, which a cached token does not need
@@ -16,6 +16,11 @@ if TYPE_CHECKING:  # it loads cryptography, which a cached token does not need
     from affiant.client.protocol.prover import Prover
 
 _RENEW, _PROVE = "invalid_token", "use_dpop_nonce"  # the errors that have a remedy
+
+
+def is_whole(body: object) -> bool:
+    """Whether a body can be sent twice: a stream cannot."""
+    return body is None or isinstance(body, str | bytes | bytearray)
 
 
 class Tokens(Protocol):
@@ -37,7 +42,7 @@ class Access:
 
     source: Tokens
     key: TokenKey
-    reach: Reach
+    destination: Destination
     prover: Prover | None = None
     offset: Offset | None = None
     announce: Announcer | None = None
@@ -47,11 +52,11 @@ class Access:
 
     def begin(self, url: str) -> Exchange:
         """Begin a request. Order: its URL is checked before a token is requested."""
-        self.reach.check(url)
+        self.destination.check(url)
         return Exchange(self, self.source.get(self.key).value)
 
     async def abegin(self, url: str) -> Exchange:
-        self.reach.check(url)
+        self.destination.check(url)
         return Exchange(self, (await self.source.aget(self.key)).value)
 
 

@@ -50,7 +50,7 @@ class Renewal(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc] # grpc ha
 
 
 class AsyncRenewal(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc] # grpc has no types
-    """The same for channels of grpc.aio."""
+    """Renewal for channels of grpc.aio."""
 
     def __init__(self, access: Access) -> None:
         self._access = access

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.request import BaseHandler, Request
 
-from affiant.client.http.exchange import Access, Exchange
+from affiant.client.http.exchange import Access, Exchange, is_whole
 
 
 class TokenHandler(BaseHandler):
@@ -17,7 +17,7 @@ class TokenHandler(BaseHandler):
 
     def http_request(self, request: Request) -> Request:
         url = request.full_url
-        self._access.reach.check_hop(url, "urllib")
+        self._access.destination.check_hop(url, "urllib")
         kept = vars(request)
         exchange: Exchange = kept.pop("_repeated", None) or self._access.begin(url)
         for name, value in exchange.headers(request.get_method(), url).items():
@@ -33,8 +33,8 @@ class TokenHandler(BaseHandler):
         answer = SimpleNamespace(status=status, headers=headers)
         if exchange is None or not exchange.has_remedy(request.full_url, request.unredirected_hdrs, answer):
             return None
-        if request.data is not None and not isinstance(request.data, bytes):
-            return None  # a stream cannot be sent twice
+        if not is_whole(request.data):
+            return None
         response.close()
         exchange.renew()
         vars(request)["_repeated"] = exchange

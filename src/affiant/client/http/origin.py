@@ -17,8 +17,8 @@ class NoTls(LocalError):
     """The token would go to another machine without TLS. Nothing was sent."""
 
 
-class Reach(NamedTuple):
-    """Where the token of one API may go.
+class Destination(NamedTuple):
+    """The origin that the token of one API may go to.
 
     Attributes:
         origin: the only one, or None for any.
@@ -29,8 +29,8 @@ class Reach(NamedTuple):
     is_clear_allowed: bool
 
     @classmethod
-    def of(cls, resource: str | None, origin: str | None, *, unsafe_http: bool) -> Reach:
-        """Return the reach: the named origin, or that of the resource if it is a URL."""
+    def of(cls, resource: str | None, origin: str | None, *, unsafe_http: bool) -> Destination:
+        """Return the named origin, or that of the resource if it is a URL."""
         if origin is None and resource is not None and resource.lower().startswith(("http:", "https:")):
             origin = resource
         return cls(parse_origin(origin) if origin is not None else None, unsafe_http)

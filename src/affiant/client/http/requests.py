@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import iscoroutinefunction
 from typing import Any
 
-from affiant.client.http.exchange import Access, Exchange
+from affiant.client.http.exchange import Access, Exchange, is_whole
 from affiant.errors import LocalError
 
 
@@ -64,8 +64,7 @@ async def _again_async(response: Any, exchange: Exchange, options: dict[str, Any
 
 def _may_repeat(response: Any, exchange: Exchange) -> bool:
     sent = response.request
-    is_whole = sent.body is None or isinstance(sent.body, str | bytes)  # a stream cannot be sent twice
-    return exchange.has_remedy(str(sent.url), sent.headers, response) and is_whole
+    return exchange.has_remedy(str(sent.url), sent.headers, response) and is_whole(sent.body)
 
 
 def _repeated(sent: Any, exchange: Exchange) -> Any:

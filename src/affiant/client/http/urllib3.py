@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from affiant.client.http.exchange import Access
+from affiant.client.http.exchange import Access, is_whole
 from affiant.errors import LocalError
 from affiant.system.urls import join_host
 
@@ -41,17 +41,15 @@ class _Pool:
         # Through a proxy without a tunnel the whole URL is here, otherwise the path.
         host = join_host(self._pool.host.strip("[]"), self._pool.port)
         at = url if "://" in url.partition("?")[0] else f"{self._pool.scheme}://{host}{url}"
-        self._access.reach.check_hop(at, "urllib3")
+        self._access.destination.check_hop(at, "urllib3")
         exchange = self._access.begin(at)
         given = {
             name: value for name, value in (options.pop("headers", None) or {}).items() if name.lower() not in _OURS
         }
-        body = options.get("body")
         while True:
             headers = {**given, **exchange.headers(method, at)}
             response = self._pool.urlopen(method, url, headers=headers, **options)
-            is_whole = body is None or isinstance(body, str | bytes)  # a stream cannot be sent twice
-            if not exchange.has_remedy(at, headers, response) or not is_whole:
+            if not exchange.has_remedy(at, headers, response) or not is_whole(options.get("body")):
                 return response
             response.drain_conn()
             exchange.renew()

@@ -1,4 +1,4 @@
-"""What a service's assertions say: header, claims, lifetime and audience."""
+"""The header, claims and lifetime of a service's assertions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 
 from affiant.client.protocol.profiles import GENERAL, OPTIONAL, Profile
 from affiant.errors import LocalError
-from affiant.jose.signer import Signer
+from affiant.jose.signer import Renamed, Signer
 from affiant.oauth import assertion, names
 
 Extra = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 Form = list[tuple[str, str]]
 
-# What another parameter sets, or what would change how the rest is read.
+# Members that another parameter sets, or that would change how the rest is read.
 _CLAIMS = {
     "iss": "client_id",
     "sub": "subject=",
@@ -37,9 +37,9 @@ _NAME_THE_KEY = ("x5c", "x5t", "x5t#S256")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the assertions of a service say, in addition to who it is."""
+    """The content of a service's assertions, apart from issuer and audience."""
 
-    row: Profile = GENERAL
+    profile: Profile = GENERAL
     lifetime: int = 60  # seconds
     subject: str | None = None  # the client_id, or what the profile says
     header: Extra | None = field(default=None, repr=False)
@@ -49,25 +49,25 @@ class Shape:
     @property
     def is_grant(self) -> bool:
         """Whether the assertion is the grant, and not an authentication of the client."""
-        return self.row.grant == names.JWT_BEARER
+        return self.profile.grant == names.JWT_BEARER
 
     @property
     def reserved_claims(self) -> dict[str, str]:
         """The claims that another parameter sets, with its name."""
-        return {**_CLAIMS, **{name: f"{name}=" for name in self.row.inside}}
+        return {**_CLAIMS, **{name: f"{name}=" for name in self.profile.inside}}
 
     def build(
         self, signer: Signer, form: Form, *, client_id: str, audience: str, now: float, lifetime: int | None = None
     ) -> str:
         """Return a new assertion. The parameters that the profile wants in it leave the form."""
-        inside = {name: value for name, value in form if name in self.row.inside}
+        inside = {name: value for name, value in form if name in self.profile.inside}
         form[:] = [(name, value) for name, value in form if name not in inside]
-        header = {"typ": self.row.typ, **_members("header", self.header, _HEADER)}
+        header = {"typ": self.profile.typ, **_members("header", self.header, _HEADER)}
         claims = _members("claims", self.claims, self.reserved_claims)
-        if self.subject is not None or self.row.subject == OPTIONAL:
+        if self.subject is not None or self.profile.subject == OPTIONAL:
             claims["sub"] = self.subject
         if not self.has_own_kid and any(name in header for name in _NAME_THE_KEY):
-            signer = _Unnamed(signer)
+            signer = Renamed(signer, None)  # the certificate names the key
         return assertion.build(
             client_id,
             issuer=audience,
@@ -80,18 +80,18 @@ class Shape:
 
 
 def check(shape: Shape) -> None:
-    """Reject what a server would refuse with every token."""
+    """Reject options that a server would refuse with every token."""
     if isinstance(shape.lifetime, bool) or not isinstance(shape.lifetime, int):
         raise LocalError("lifetime= is a number of whole seconds")
-    if not 0 < shape.lifetime <= shape.row.longest:
-        raise LocalError(f"lifetime={shape.lifetime} must be 1 to {shape.row.longest} seconds{_by(shape.row)}")
+    if not 0 < shape.lifetime <= shape.profile.longest:
+        raise LocalError(f"lifetime={shape.lifetime} must be 1 to {shape.profile.longest} seconds{_by(shape.profile)}")
     for name, given, reserved in (("header", shape.header, _HEADER), ("claims", shape.claims, shape.reserved_claims)):
         if not callable(given):
             _members(name, given, reserved)
 
 
-def _by(row: Profile) -> str:
-    return f" for profile={row.name!r}" if row.name else ""
+def _by(profile: Profile) -> str:
+    return f" for profile={profile.name!r}" if profile.name else ""
 
 
 def _members(name: str, given: Extra | None, reserved: Mapping[str, str]) -> dict[str, Any]:
@@ -107,21 +107,6 @@ def _members(name: str, given: Extra | None, reserved: Mapping[str, str]) -> dic
         text = msgspec.json.encode(found)
     except (TypeError, ValueError, RecursionError):
         raise LocalError(f"{name}= has a value that is not JSON") from None
-    if b"PRIVATE KEY-----" in text:  # Attack: who reads an assertion would have the key
+    if b"PRIVATE KEY-----" in text:  # Attack: a reader of the assertion gets the key
         raise LocalError(f"{name}= has a private key, which the server and its logs would read")
     return dict(found)
-
-
-@dataclass(frozen=True, slots=True)
-class _Unnamed:
-    """A signer whose key is named by a certificate, so that its kid is left out."""
-
-    signer: Signer
-    kid: None = None
-
-    @property
-    def alg(self) -> str:
-        return self.signer.alg
-
-    def sign(self, data: bytes) -> bytes:
-        return self.signer.sign(data)

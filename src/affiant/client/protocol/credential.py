@@ -31,23 +31,23 @@ _GRANTS = {
 
 def make_shape(options: Options, kid: str | None) -> Shape:
     """Return what the assertions say, by the profile and the options."""
-    row = profiles.find(options.get("profile"))
+    profile = profiles.find(options.get("profile"))
     grant = options.get("grant")
     if grant is not None and grant not in _GRANTS:
         raise LocalError(f"grant={grant!r} is not known: client_credentials or jwt-bearer")
-    if grant is not None and row.name and _GRANTS[grant] != row.grant:
-        raise LocalError(f"profile={row.name!r} has another grant than {grant}: leave grant= out")
+    if grant is not None and profile.name and _GRANTS[grant] != profile.grant:
+        raise LocalError(f"profile={profile.name!r} has another grant than {grant}: leave grant= out")
     if grant is not None:
-        row = replace(row, grant=_GRANTS[grant])
+        profile = replace(profile, grant=_GRANTS[grant])
     subject = options.get("subject")
-    if subject is not None and row.grant != names.JWT_BEARER:
+    if subject is not None and profile.grant != names.JWT_BEARER:
         raise LocalError("subject= is for grant='jwt-bearer': a client assertion has the client_id as its sub")
-    if subject is None and row.subject == profiles.REQUIRED:
-        raise LocalError(f"profile={row.name!r} needs subject=: the account that the token is for")
+    if subject is None and profile.subject == profiles.REQUIRED:
+        raise LocalError(f"profile={profile.name!r} needs subject=: the account that the token is for")
     lifetime = options.get("lifetime")
     shape = Shape(
-        row=row,
-        lifetime=row.lifetime if lifetime is None else lifetime,
+        profile=profile,
+        lifetime=profile.lifetime if lifetime is None else lifetime,
         subject=subject,
         header=options.get("header"),
         claims=options.get("claims"),
@@ -72,10 +72,10 @@ def make_auth(
         raise LocalError("key_password= is given, and key= is not: it is the password of an encrypted key")
     if method in names.BY_TLS and key is secret is None and not is_grant:
         return OverTls()
-    _check_choice(key, secret, method, shape.row)
+    _check_choice(key, secret, method, shape.profile)
     try:
         if secret is None:
-            signer = _load(key, alg, kid, shape.row, password)
+            signer = _load(key, alg, kid, shape.profile, password)
             _check_name(signer, shape)
             return JwtBearer(signer, shape) if is_grant else Assertion(signer, shape.lifetime, shape)
         if method == names.CLIENT_SECRET_JWT:
@@ -85,11 +85,11 @@ def make_auth(
     return SecretPost(secret) if method == names.CLIENT_SECRET_POST else SecretBasic(secret)
 
 
-def _check_choice(key: Any, secret: str | None, method: str | None, row: Profile) -> None:
+def _check_choice(key: Any, secret: str | None, method: str | None, profile: Profile) -> None:
     if (key is None) == (secret is None):
         raise LocalError("a service needs either a key or a secret")
-    if secret is not None and (row.name or row.grant == names.JWT_BEARER):
-        what = f"profile={row.name!r}" if row.name else "grant='jwt-bearer'"
+    if secret is not None and (profile.name or profile.grant == names.JWT_BEARER):
+        what = f"profile={profile.name!r}" if profile.name else "grant='jwt-bearer'"
         raise LocalError(f"{what} needs a key: its assertions are not signed with a secret")
     # Order: before a secret is sent in a way that the operator did not choose.
     methods = _BY_KEY if secret is None else _BY_SECRET
@@ -100,24 +100,26 @@ def _check_choice(key: Any, secret: str | None, method: str | None, row: Profile
         raise LocalError("the client secret is empty")
 
 
-def _load(key: Any, alg: str | None, kid: str | None, row: Profile, password: str | bytes | None) -> Signer:
+def _load(key: Any, alg: str | None, kid: str | None, profile: Profile, password: str | bytes | None) -> Signer:
     """Return the signer, with an algorithm of the profile if the caller leaves the choice."""
     signer = load_signer(key, alg, kid, password=password)
-    if not row.algs or signer.alg in row.algs:
+    if not profile.algs or signer.alg in profile.algs:
         return signer
-    for name in row.algs if alg is None else ():
+    for name in profile.algs if alg is None else ():
         try:
             return load_signer(key, name, kid, password=password)
         except ConfigError:
             continue
-    raise LocalError(f"profile={row.name!r} takes keys for {' or '.join(row.algs)}, and this one is for {signer.alg}")
+    raise LocalError(
+        f"profile={profile.name!r} takes keys for {' or '.join(profile.algs)}, and this one is for {signer.alg}"
+    )
 
 
 def _check_name(signer: Signer, shape: Shape) -> None:
     """Reject a key that the server could not find."""
-    wanted = shape.row.key_named_by
+    wanted = shape.profile.key_named_by
     if wanted and signer.kid is None and (shape.header is None or "x5c" not in wanted):
-        raise LocalError(f"profile={shape.row.name!r} needs the name under which the server has the key: kid=")
+        raise LocalError(f"profile={shape.profile.name!r} needs the name under which the server has the key: kid=")
 
 
 def make_prover(key: Any, clock: Callable[[], float]) -> Prover | None:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:  # they load cryptography, which a cached token does not need
 log: logging.Logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3  # of one request, for all reasons together
-SKEW_SECONDS = 30  # a larger difference to a reply's Date explains a refused assertion
 LONGEST_WAIT = 30.0  # seconds in all between the attempts of one request
 TIMEOUT_SECONDS = 10.0
 MAX_REPLY = 262_144  # bytes; metadata and tokens are far smaller
@@ -202,8 +201,8 @@ def ask(
     reply = yield from persist(signed, patience, again, clock)
     skew = _skew(reply, clock())
     # Against the time that was signed with: a clock that was set right makes an old offset wrong.
-    if patience.attempts and abs(skew - offset.seconds) > SKEW_SECONDS and _error(reply) in may_be_late:
-        offset.seconds = skew if abs(skew) > SKEW_SECONDS else 0.0
+    if patience.attempts and abs(skew - offset.seconds) > hint.SKEW_SECONDS and _error(reply) in may_be_late:
+        offset.seconds = skew if abs(skew) > hint.SKEW_SECONDS else 0.0
         if offset.seconds:
             side = "behind" if skew > 0 else "ahead of"
             log.warning("this machine's clock is %.0f s %s %s", abs(skew), side, server.issuer)

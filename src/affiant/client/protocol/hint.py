@@ -1,4 +1,4 @@
-"""What may be wrong where a server says no more than that it refuses the client.
+"""Explain a refusal for which the server gives no reason.
 
 A hint has what was sent, what the server's metadata list, and the likely remedy. It has no secret and no assertion.
 """
@@ -32,7 +32,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a request said of its client."""
+    """The authentication in a request."""
 
     method: str
     header: dict[str, Any] = field(default_factory=dict)

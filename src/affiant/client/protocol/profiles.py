@@ -1,4 +1,4 @@
-"""What servers of some fields require of a service's assertions: one row each, for `Service(profile=...)`."""
+"""The rules of some fields for assertions: one row for each `Service(profile=...)`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from affiant.errors import LocalError
 from affiant.oauth import names
 
-TOKEN_ENDPOINT, FALLBACK = "token_endpoint", "fallback"  # audiences that only the metadata, or the server, can tell
+TOKEN_ENDPOINT, FALLBACK = "token_endpoint", "fallback"  # audiences that the metadata, or an attempt, decide
 CLIENT, OPTIONAL, REQUIRED = "client", "optional", "required"
 _RSA = ("RS256", "RS384", "RS512")
 

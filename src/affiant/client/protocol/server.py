@@ -27,13 +27,13 @@ AGAIN_SECONDS = 60.0  # after which a fall-back that was refused is tried again:
 class Server:
     """The server of one issuer, for all requests of a service."""
 
-    def __init__(self, issuer: str, options: Options, row: Profile, *, is_by_tls: bool) -> None:
+    def __init__(self, issuer: str, options: Options, profile: Profile, *, is_by_tls: bool) -> None:
         self._issuer = issuer
         self._is_by_tls = is_by_tls
-        self._given = _given(issuer, options, row)
+        self._given = _given(issuer, options, profile)
         self._found = self._given
         self.reach: Reach = _reach(self._given.token_endpoint if self._given else issuer, options)
-        self.audience_rule = _rule(options.get("unsafe_audience"), row)
+        self.audience_rule = _rule(options.get("unsafe_audience"), profile)
         self._trial = forks.Lock()
         self._not_before = float("-inf")  # of the next trial, by the monotonic clock
 
@@ -91,13 +91,13 @@ class Server:
             return result
 
 
-def _given(issuer: str, options: Options, row: Profile) -> Metadata | None:
+def _given(issuer: str, options: Options, profile: Profile) -> Metadata | None:
     """Return the metadata of a server whose token endpoint the caller names."""
     url: object = options.get("token_endpoint")
     if url is None:
         return None
-    if row.needs_metadata:
-        raise LocalError(f"profile={row.name!r} takes the endpoint from the server's metadata: no token_endpoint=")
+    if profile.needs_metadata:
+        raise LocalError(f"profile={profile.name!r} takes the endpoint from the server's metadata: no token_endpoint=")
     if not isinstance(url, str) or not _is_endpoint(url, is_http_safe=options.get("unsafe_http", False)):
         raise LocalError(
             "token_endpoint= must be an https URL without user and fragment (http only on loopback, or with"
@@ -120,11 +120,11 @@ def _reach(identifier: str | None, options: Options) -> Reach:
         raise LocalError(str(error)) from None
 
 
-def _rule(audience: str | None, row: Profile) -> str | None:
+def _rule(audience: str | None, profile: Profile) -> str | None:
     if audience is None:
-        return row.audience
-    if row.needs_metadata:
-        raise LocalError(f"profile={row.name!r} has the issuer as the only audience: no unsafe_audience=")
+        return profile.audience
+    if profile.needs_metadata:
+        raise LocalError(f"profile={profile.name!r} has the issuer as the only audience: no unsafe_audience=")
     if audience not in (TOKEN_ENDPOINT, FALLBACK) and ":" not in str(audience):
         raise LocalError(f"unsafe_audience={audience!r} is a URL, {TOKEN_ENDPOINT!r} or {FALLBACK!r}")
     return audience

@@ -15,7 +15,7 @@ from affiant.signers.forms import key_files
 from affiant.signers.forms.pem import Password, parse_pem
 from affiant.signers.forms.spelling import unwrap
 
-# What else is in JSON, by a member that it has.
+# Other documents in JSON, by a member of each.
 _OTHERS = {
     "affiant": "this is a credentials file, not a key alone: use  Service.from_credentials(PATH)",
     "ciphertext": "this is a JWE: decrypt the key, or give it as encrypted PEM",
@@ -38,7 +38,7 @@ def parse_private_key(
     """
     text = unwrap(text)
     if text.startswith("{"):
-        return parse_document(_json(text), alg=alg, kid=kid, password=password)
+        return parse_document(parse_json(text), alg=alg, kid=kid, password=password)
     return parse_pem(text, alg=alg, password=password)
 
 
@@ -115,7 +115,8 @@ def _shown(kid: Any) -> str:
     return json.dumps(str(kid)[:_SHOWN])
 
 
-def _json(text: str) -> dict[str, Any]:
+def parse_json(text: str) -> dict[str, Any]:
+    """Return the members of a text that begins with a brace."""
     try:
         members: dict[str, Any] = json.loads(text)
     except (ValueError, RecursionError):

@@ -31,7 +31,7 @@ _DER = {  # by how the content of the SEQUENCE begins: its version, or a SEQUENC
 }
 _JAVA = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")  # JKS and JCEKS
 _JAVA_TEXT = "\N{REPLACEMENT CHARACTER}Java keystore"  # no path
-# What users give instead of a key, by how it begins, and what to do. No path begins so.
+# Texts that users give instead of a key, by their beginning, with the remedy. No path begins so.
 _OTHERS = {
     r"ey[A-Za-z0-9_-]+\.ey[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$": "a JWT, such as a token or an assertion",
     r"(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+ AAAA": (

@@ -25,9 +25,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from affiant.errors import Error, LocalError, RemoteError, Unreachable
-from affiant.jose.signature_form import EC_BYTES, der_to_raw
+from affiant.jose.signature_form import find_raw
 from affiant.signers.checked import Checked
-from affiant.signers.held import Described, make_signer
+from affiant.signers.held import Description, make_signer
 from affiant.system import network
 from affiant.system.text import printable
 
@@ -94,7 +94,7 @@ class AwsKey:
             self._client = self._session.client("kms", region_name=self._region, config=_TIMEOUTS)
         weakref.finalize(self, self._client.close)
 
-    def describe(self) -> Described:
+    def describe(self) -> Description:
         answer = self._ask(self._client.get_public_key, "kms:GetPublicKey", {"KeyId": self._key_id})
         # An alias may be moved to another key: the key that was described signs.
         self._key_id = answer.get("KeyId", self._key_id)
@@ -105,7 +105,7 @@ class AwsKey:
             key = load_der_public_key(answer["PublicKey"])
         except (KeyError, ValueError, TypeError, UnsupportedAlgorithm):
             raise RemoteError(f"{self._name}: AWS KMS did not answer with a public key") from None
-        return Described(key, tuple(alg for alg, named in _NAMES.items() if named in able))
+        return Description(key, tuple(alg for alg, named in _NAMES.items() if named in able))
 
     def sign(self, alg: str, data: bytes) -> bytes:
         request = {"KeyId": self._key_id, "SigningAlgorithm": _NAMES[alg], "MessageType": "RAW", "Message": data}
@@ -116,10 +116,7 @@ class AwsKey:
         signature = self._ask(self._client.sign, "kms:Sign", request).get("Signature")
         if not isinstance(signature, bytes):
             raise RemoteError(f"{self._name}: AWS KMS did not answer with a signature")
-        try:
-            return der_to_raw(alg, signature) if alg in EC_BYTES else signature
-        except ValueError:
-            return signature  # whose form its caller reports
+        return find_raw(alg, signature)
 
     def _ask(self, call: Callable[..., Any], action: str, request: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -21,7 +21,7 @@ from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm
 from affiant.errors import ConfigError, Error, LocalError, RemoteError, Unreachable
 from affiant.jose import base64url, keys
 from affiant.signers.checked import Checked
-from affiant.signers.held import Described, make_signer
+from affiant.signers.held import Description, make_signer
 from affiant.system import network
 from affiant.system.text import printable
 
@@ -70,7 +70,7 @@ class AzureKey:
         self._keys = KeyClient(self._vault, self._used, **self._options)
         weakref.finalize(self, self._keys.close)
 
-    def describe(self) -> Described:
+    def describe(self) -> Description:
         found = self._ask(lambda: self._keys.get_key(self._key, self._version), "keys/get")
         if found.key is None:
             raise RemoteError(f"{self._name}: Azure did not answer with a public key")
@@ -85,14 +85,14 @@ class AzureKey:
         self._client = CryptographyClient(found, self._used, **self._options)
         weakref.finalize(self, self._client.close)
         try:
-            return Described(
+            return Description(
                 keys.parse_public_jwk({"kty": kty, **({"crv": crv} if kty == "EC" else {}), **members}).key, able
             )
         except ConfigError as error:
             raise LocalError(f"{self._name} cannot be used: {error}") from None
 
     def sign(self, alg: str, data: bytes) -> bytes:
-        # The client library signs whatever it gets as a digest. The answer is r and s side by side already.
+        # The client library takes a digest, and returns r and s side by side already.
         digest = hashlib.new(f"sha{alg[2:]}", data).digest()
         signature = self._ask(lambda: self._client.sign(SignatureAlgorithm(alg), digest), "keys/sign").signature
         if not isinstance(signature, bytes):

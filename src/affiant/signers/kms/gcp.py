@@ -18,9 +18,9 @@ from google.cloud.kms_v1 import CryptoKeyVersion, KeyManagementServiceClient
 from requests.exceptions import RequestException
 
 from affiant.errors import Error, LocalError, RemoteError, Unreachable
-from affiant.jose.signature_form import EC_BYTES, der_to_raw
+from affiant.jose.signature_form import find_raw
 from affiant.signers.checked import Checked
-from affiant.signers.held import Described, make_signer
+from affiant.signers.held import Description, make_signer
 from affiant.system import forks, network
 
 SECONDS = 5.0
@@ -53,7 +53,7 @@ class GoogleKey:
     def connect(self) -> None:
         self._client = None
 
-    def describe(self) -> Described:
+    def describe(self) -> Description:
         answer = self._ask("get_public_key", "cloudkms.cryptoKeyVersions.viewPublicKey", {})
         self._check(answer.pem.encode(), answer.pem_crc32c)
         algorithm = CryptoKeyVersion.CryptoKeyVersionAlgorithm(answer.algorithm).name
@@ -62,7 +62,7 @@ class GoogleKey:
         if alg is None:
             raise LocalError(f"{self._name} is a key for {algorithm}, which a JWS does not know")
         try:
-            return Described(load_pem_public_key(answer.pem.encode()), (alg,))
+            return Description(load_pem_public_key(answer.pem.encode()), (alg,))
         except (ValueError, UnsupportedAlgorithm):
             raise RemoteError(f"{self._name}: Google did not answer with a public key") from None
 
@@ -75,11 +75,10 @@ class GoogleKey:
         answer = self._ask("asymmetric_sign", "cloudkms.cryptoKeyVersions.useToSign", request)
         self._check(answer.signature, answer.signature_crc32c)
         if not (answer.verified_data_crc32c if "data" in request else answer.verified_digest_crc32c):
-            raise RemoteError(f"{self._name}: Google did not check what came to be signed: it may have been changed")
-        try:
-            return der_to_raw(alg, answer.signature) if alg in EC_BYTES else bytes(answer.signature)
-        except ValueError:
-            return bytes(answer.signature)  # whose form its caller reports
+            raise RemoteError(
+                f"{self._name}: Google did not verify the checksum of the request: it may have been changed"
+            )
+        return find_raw(alg, bytes(answer.signature))
 
     def _check(self, data: bytes, checksum: int | None) -> None:
         # The client library checks nothing.

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from affiant.errors import LocalError, RemoteError
 from affiant.signers.checked import Checked
-from affiant.signers.held import Described, make_signer
+from affiant.signers.held import Description, make_signer
 from affiant.signers.kms.vault_http import VaultServer
 
 _PLACE = re.compile(r"((?:[\w.-]+/)+)([\w.-]+)(?::([1-9][0-9]{0,8}))?", re.ASCII)
@@ -38,7 +38,7 @@ class VaultKey:
     def connect(self) -> None:
         """Do nothing: each call has a connection of its own."""
 
-    def describe(self) -> Described:
+    def describe(self) -> Description:
         found = self._server.call("GET", f"{self._mount}/keys/{self._key}", right="read")
         kind = found.get("type")
         if kind not in _ALGORITHMS:
@@ -61,7 +61,7 @@ class VaultKey:
             )
         except (KeyError, ValueError, AttributeError, TypeError, UnsupportedAlgorithm):
             raise RemoteError(f"{self._name}: Vault did not answer with a public key") from None
-        return Described(key, _ALGORITHMS[kind])
+        return Description(key, _ALGORITHMS[kind])
 
     def sign(self, alg: str, data: bytes) -> bytes:
         # All of them, always: the defaults are DER, SHA-256 also for P-384, and for RSA PSS with the longest salt.

@@ -39,7 +39,7 @@ class VaultServer:
         if not is_safe_url(self._address):  # the token would be sent in clear text
             raise LocalError(f"{name}: {ADDRESS} must be an https URL (http only on loopback)")
         self._tls = self._read_authorities()
-        self._token()  # tell what is missing now
+        self._token()  # a missing one is an error at once
 
     def call(self, method: str, path: str, *, right: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the data of an answer; `right` is the capability that the token's policy needs for the path."""

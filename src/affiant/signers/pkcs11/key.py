@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from affiant.errors import ConfigError, LocalError, SignerError, Unreachable
 from affiant.jose.algorithms import PublicCryptoKey
 from affiant.signers.checked import Checked
-from affiant.signers.held import Described, make_signer
+from affiant.signers.held import Description, make_signer
 from affiant.signers.pkcs11 import mechanisms, objects, uri
 from affiant.signers.pkcs11.session import MODULE, PIN, Remedies, Session
 from affiant.signers.pkcs11.token import read_pin
@@ -57,7 +57,7 @@ class _Holder:
     def connect(self) -> None:
         """Do nothing: each process begins a session of its own."""
 
-    def describe(self) -> Described:
+    def describe(self) -> Description:
         return self._do(self._describe)
 
     def sign(self, alg: str, data: bytes) -> bytes:
@@ -71,14 +71,14 @@ class _Holder:
         except ConfigError as error:
             raise LocalError(str(error)) from error
 
-    def _describe(self, session: Any) -> Described:
+    def _describe(self, session: Any) -> Description:
         private = self._find(session)
         public = objects.find_public(session, private)
         if public is None:
             raise ConfigError(
                 f"the public key of {self._uri} is not in the token: import it, or a certificate, with the same id"
             )
-        return Described(public, tuple(self._algorithms(public)))
+        return Description(public, tuple(self._algorithms(public)))
 
     def _algorithms(self, public: PublicCryptoKey) -> list[str]:
         return [

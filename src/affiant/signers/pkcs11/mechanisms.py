@@ -162,7 +162,7 @@ def _has_curve(public: PublicCryptoKey, way: Way) -> bool:
 
 
 def _point(value: bytes, size: int) -> bytes:
-    """The point: the last bytes, whether the token wraps it in an OCTET STRING, as the standard says, or not."""
+    """Return the last bytes, the point: some tokens wrap it in an OCTET STRING, as the standard says."""
     if not size <= len(value) <= size + 3:
         raise ConfigError(f"the PKCS #11 token returned a public key of {len(value)} bytes")
     return value[-size:]

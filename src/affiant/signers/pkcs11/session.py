@@ -71,7 +71,7 @@ class Which(NamedTuple):
 
 
 class Remedies(NamedTuple):
-    """What the operator corrects, for messages: the settings of a server, or the parts of a URI."""
+    """Remedies for messages: the settings of a server, or the parts of a URI."""
 
     module: str = "set AFFIANT_PKCS11_MODULE"
     token: str = "set AFFIANT_PKCS11_TOKEN"  # noqa: S105 - the name of a setting

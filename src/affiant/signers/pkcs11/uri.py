@@ -89,7 +89,7 @@ def _text(found: Mapping[str, bytes], name: str) -> str | None:
 
 
 def _pin_file(source: str | None) -> Path | None:
-    """RFC 7512 section 2.4: a file URI or a path. A program to run, ``|PROGRAM``, is not accepted."""
+    """Return the file of a file URI or path (RFC 7512 section 2.4). Reject a program to run, ``|PROGRAM``."""
     if source is None:
         return None
     path = source.removeprefix("file:").removeprefix("//")

@@ -220,7 +220,7 @@ def test_files_that_ended_are_removed_and_no_others(tmp_path: Path) -> None:
         (b"short", "base64 of 32 random bytes"),
         ("env:NO_SUCH_VARIABLE", "the variable NO_SUCH_VARIABLE must have"),
         ("file:/no/such/file", "no such file"),
-        ("vault:x/y", "env:VARIABLE, file:PATH or keyring:SERVICE/NAME"),
+        ("vault:x/y", "env:VARIABLE, file:PATH or keyring:SERVICE/USER"),
         ("keyring:affiant/cache", "nothing for affiant/cache: run  keyring set affiant cache"),
     ],
 )

@@ -25,7 +25,7 @@ def test_the_checksum_of_what_is_to_be_signed_is_sent(google_kms: GoogleKms, alg
     [
         ({"signatureCrc32c": "7"}, "was changed on its way"),
         ({"signatureCrc32c": None}, "was changed on its way"),
-        ({"verifiedDigestCrc32c": False}, "did not check what came to be signed"),
+        ({"verifiedDigestCrc32c": False}, "did not verify the checksum of the request"),
         ({"name": gcp.version("ES384")}, "answered for another key"),
         ({"pemCrc32c": "7"}, "was changed on its way"),
     ],

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding, one_line
+from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding
 from affiant.errors import LocalError, RemoteError
 from affiant.jose.strict_json import parse_object
 from affiant.system.network import failure, find_proxy, http_client
-from affiant.system.text import printable
+from affiant.system.text import one_line, printable
 
 _SECONDS = 10.0
 _LONGEST = 300  # characters of a challenge that are shown
@@ -57,7 +57,7 @@ def _is_url(text: str) -> bool:
 
 
 def _metadata(examined: Examined, http: httpx2.Client, url: str) -> Iterator[Finding]:
-    """What the API publishes (RFC 9728) names this issuer and this resource."""
+    """The metadata of the API (RFC 9728) name this issuer and this resource."""
     # Attack: the API names an address of another machine, to be asked from inside this network.
     if not _is_url(url) or urlsplit(url)[:2] != urlsplit(examined.api or "")[:2]:
         yield Finding("resource", WARNING, "its metadata are at another origin, and were not fetched", _AT_HOME)

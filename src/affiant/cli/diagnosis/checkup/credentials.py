@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding, one_line
+from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding
 from affiant.cli.tokens.options import find
 from affiant.client.credentials import own_key, search
 from affiant.client.credentials.search import FOUND
@@ -18,7 +18,7 @@ from affiant.errors import ConfigError, LocalError
 from affiant.oauth.binding import mtls
 from affiant.oauth.metadata import check_issuer
 from affiant.signers.local import find_local, load_signer
-from affiant.system.text import instant
+from affiant.system.text import instant, one_line
 
 _SOON = 14  # days
 

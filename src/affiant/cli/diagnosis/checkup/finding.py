@@ -1,4 +1,4 @@
-"""What a check finds, and what the checks know from the ones before them."""
+"""The findings of the checks, and the service that they examine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from affiant.client.identity import Service
 from affiant.client.token import Token
 from affiant.errors import Error
 from affiant.oauth.metadata import Metadata
+from affiant.system.text import one_line
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 
@@ -59,7 +60,3 @@ def run(checks: Iterable[Check], examined: Examined) -> Iterator[Finding]:
             yield from check(examined)
         except Error as error:
             yield Finding(check.__name__, BAD, one_line(error))
-
-
-def one_line(error: Error) -> str:
-    return "; ".join(part.strip() for part in str(error).splitlines() if part.strip())

@@ -14,7 +14,7 @@ import httpx2
 
 from affiant.cli.diagnosis.checkup.credentials import validity
 from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding
-from affiant.client.protocol.flow import SKEW_SECONDS
+from affiant.client.protocol.hint import SKEW_SECONDS
 from affiant.oauth.metadata import well_known_url
 from affiant.system.network import authorities, failure, find_proxy, http_client
 from affiant.system.urls import PORTS

@@ -6,10 +6,11 @@ import shlex
 import time
 from collections.abc import Iterator
 
-from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding, one_line
+from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding
 from affiant.errors import Refused, RemoteError, Unreachable
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
+from affiant.system.text import one_line
 
 _FIXES = {
     "invalid_scope": "ask for a scope that the client has: affiant client show {client}",

@@ -71,7 +71,7 @@ def holder_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of every helper, and call the command with a Holder before its arguments."""
 
     @wraps(command)
-    def run(  # click passes the arguments of each helper besides these
+    def run(  # click adds the arguments of each helper to these
         credentials: Path | None,
         resource: str | None,
         scope: str | None,

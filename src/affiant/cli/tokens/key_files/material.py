@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ def read(source: str, *, alg: str | None, kid: str | None, password: Password) -
 
 def _read(source: str, alg: str | None, kid: str | None, password: Password) -> list[Material]:
     text = spelling.unwrap(spelling.decode(_bytes(source)))
-    members = _members(text)
+    members = documents.parse_json(text) if text.startswith("{") else None
     if members is not None and "keys" in members:
         return list(_of_set(members["keys"], source, alg, kid))
     if members is not None and "affiant" in members and isinstance(members.get("key"), dict):
@@ -93,16 +92,6 @@ def _bytes(source: str) -> bytes:
     if len(data) > _MAX_BYTES:
         raise ConfigError("this is too long for a file with keys")
     return data
-
-
-def _members(text: str) -> dict[str, Any] | None:
-    if not text.startswith("{"):
-        return None
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ConfigError("the key begins like a JWK, but is not JSON") from None
-    return found if isinstance(found, dict) else None
 
 
 def _find_public(text: str, members: dict[str, Any] | None, alg: str | None) -> PublicKey | None:

@@ -29,7 +29,7 @@ class EncryptedStore(NotPickled):
     Args:
         store: keeps the encrypted values.
         key: 32 random bytes, or their base64 (``openssl rand -base64 32``), or where that text is: ``env:VARIABLE``,
-            ``file:PATH`` (of this user alone) or ``keyring:SERVICE/NAME``.
+            ``file:PATH`` (of this user alone) or ``keyring:SERVICE/USER``.
 
     Raises:
         LocalError: there is no such key.
@@ -112,4 +112,4 @@ def _find(key: str) -> tuple[bytes, str]:
             raise LocalError(str(error)) from None
     if scheme == "keyring":
         return read_keyring(name).encode(), f"{key} of the keyring"
-    raise LocalError("key= is base64, or where that is: env:VARIABLE, file:PATH or keyring:SERVICE/NAME")
+    raise LocalError("key= is base64, or where that is: env:VARIABLE, file:PATH or keyring:SERVICE/USER")

@@ -1,4 +1,4 @@
-"""What a store of shared tokens does."""
+"""The interface of a store of shared tokens."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Protocol
 class TokenStore(Protocol):
     """A store in which the processes of one client share its access tokens; `Service(store=...)` takes any object.
 
-    A Service calls it on a thread of its own, never on an event loop. Whatever a store raises is logged once, and the
-    token is requested without the store: a store never fails a caller. So it should raise within seconds where it
-    cannot answer. Content that it finds damaged is None.
+    A Service calls it on a thread of its own, never on an event loop. The first exception of a store is logged,
+    and the token is requested without the store: a store never fails a caller. So it should raise within seconds if it
+    cannot answer. For damaged content it returns None.
 
     A name is 64 characters of 0-9 and a-f. It differs for each client, each key that the client authenticates with or
     that the token is bound to, each resource and each scope. A value has a few kilobytes, and contains a secret.
