@@ -147,9 +147,9 @@ def test_page_line_by_line(server: Server, api: str, launch: Launch, tmp_path: P
     """The commands of docs/how-to/agent.md, with a real server and a guarded API."""
     server.affiant("client", "new", "paged", "--scope", "orders.read", "--resource", api)
     (tmp_path / "billing.affiant.json").symlink_to(server.folder / "paged.affiant.json")
-    (tmp_path / "run").mkdir()
     page = (HOW_TO / "agent.md").read_text("utf-8")
-    ((started, called),) = re.findall(r"^```sh\n(affiant .*)\n(curl .*)\n```$", page, re.MULTILINE)
+    (made, started), (called,) = (block.split("\n") for block in re.findall(r"^```sh\n(.*?)\n```$", page, re.S | re.M))
+    subprocess.run(shlex.split(made), cwd=tmp_path, check=True)
     child = launch(*AFFIANT, *shlex.split(started)[1:])
     child.until(lambda: child.out.startswith("affiant agent  run/token"))
     line = called.replace("https://orders.example", api).replace("curl", "curl -sS")

@@ -247,7 +247,6 @@ def test_password_is_no_argument(affiant: Command, monkeypatch: pytest.MonkeyPat
 def test_commands_of_the_page_run(affiant: Command) -> None:
     page = (Path(__file__).parents[4] / "docs/how-to/client-keys.md").read_text("utf-8")
     (block,) = re.findall(r"^## Key files\n.*?^```console\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    private(name="billing.key")
     for line in block.splitlines():
         words = shlex.split(line.replace("prompt", "env:WORD"))
         code, _, err = affiant(*words[2:])
