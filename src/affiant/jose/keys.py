@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -70,6 +70,9 @@ class SecretKey:
             raise ConfigError(f"{self.alg} is not an algorithm for a secret: use HS256, HS384 or HS512")
         if len(self.secret) < _HASH_BYTES[self.alg]:
             raise ConfigError(f"the secret for {self.alg} must be at least {_HASH_BYTES[self.alg]} bytes long")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a SecretKey is not pickled: make it where it is used")
 
     @property
     def thumbprint(self) -> str | None:

@@ -1,6 +1,8 @@
 """The credentials file: what is wrong with it is said in one line."""
 
 import json
+import re
+import stat
 import traceback
 from base64 import b64encode
 from collections.abc import Callable
@@ -11,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import affiant
 from affiant import Service
 from affiant.client.credentials import file as credentials
 from affiant.client.credentials import search
-from affiant.client.credentials.file import Credentials
+from affiant.client.credentials.file import Credentials, put_private
 from affiant.errors import ConfigError, LocalError
 from affiant.jose.keys import PrivateKey
 
@@ -167,3 +170,18 @@ def test_the_environment_may_bend_the_json(bend: Callable[[str], str], monkeypat
     monkeypatch.setenv("AFFIANT_CREDENTIALS", bend(json.dumps({**members, "client_secret": 'a"b'})))
     assert search.find().client_secret == 'a"b'
     assert search.name_of() == "AFFIANT_CREDENTIALS"
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_mode_is_set_without_the_name(tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name, the mode of a private file could be changed: that of a link that the folder's owner puts there."""
+    monkeypatch.delattr("os.chmod")
+    put_private(tmp_path / "x", "text", mode=mode)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == mode
+
+
+@pytest.mark.attack
+def test_no_file_is_made_public_by_its_name() -> None:
+    source = Path(affiant.__file__).parent
+    assert not [path for path in source.rglob("*.py") if re.search(r"(?<!f)chmod\(|\.chmod\(", path.read_text("utf-8"))]

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from tests.unit.client.conftest import Answer, Foreign, token_answer
 
 from affiant import Service
+from affiant.cli.registry.handover.ticket import Ticket
 from affiant.client import Assertion, SecretBasic, SecretPost, Token
 from affiant.client.credentials.file import Credentials
 from affiant.errors import LocalError, Refused, RemoteError
@@ -191,6 +192,9 @@ HOLDERS: dict[str, Callable[[], object]] = {
     "basic": lambda: SecretBasic(CANARY),
     "post": lambda: SecretPost(CANARY),
     "assertion": lambda: Assertion(SecretKey(CANARY.encode())),
+    "secret": lambda: SecretKey(CANARY.encode()),
+    "credentials": lambda: Credentials(ISSUER, "billing", "client_secret_basic", client_secret=CANARY),
+    "ticket": lambda: Ticket(ISSUER, CANARY),
 }
 
 

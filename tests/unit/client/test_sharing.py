@@ -309,3 +309,13 @@ def test_token_that_was_kept_by_a_clock_far_ahead_is_not_used(tmp_path: Path, be
     store = FileTokenStore(tmp_path)
     _token(store, _fetch("first"), now=NOW)
     assert _token(store, _fetch("second"), now=NOW - behind).value == value
+
+
+def test_files_of_locks_do_not_grow_with_the_tokens(tmp_path: Path) -> None:
+    """They are never removed: a program that puts an id into each scope would use up the inodes."""
+    store = FileTokenStore(tmp_path)
+    for number in range(64):
+        name = f"abc{digest((str(number),))[3:]}"
+        with store.lock(name, 1):
+            store.put(name, b"x", -120)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]

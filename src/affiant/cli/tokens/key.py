@@ -256,8 +256,7 @@ def _make(name: str, alg: str, folder: Path, issuer: str | None) -> dict[str, An
         put_private(private, _private_pem(keys.generate(alg)))
     made = _read(private, alg)
     if not public.exists():
-        put_private(public, _public_pem(made))
-        public.chmod(0o644)
+        put_private(public, _public_pem(made), mode=0o644)
     if issuer is not None and file is not None and not file.exists():
         found = Credentials(
             issuer, name, names.PRIVATE_KEY_JWT, alg=made.alg, kid=made.kid, key=made.to_jwk(), key_file=private.name

@@ -129,7 +129,7 @@ class _Agent:
         return Service.from_credentials(found).token(self.resource, self.scope)
 
     def _take(self, token: Token) -> None:
-        put_private(self.path, token.value, put=os.replace, group=self.gid)
+        put_private(self.path, token.value, put=os.replace, group=self.gid, mode=0o600 if self.gid is None else 0o640)
         self.token = token
         self.set_at = time.time()
         earliest = self.set_at + _SHORTEST  # a server whose tokens live shorter than --min-ttl gets no flood

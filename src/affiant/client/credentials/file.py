@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from affiant.client.cache.stores.kept import mark_of
+from affiant.client.token import NotPickled
 from affiant.errors import ConfigError, LocalError
 from affiant.oauth import names
 from affiant.signers import sources
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # a kept token is read without it
 
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
+_PRIVATE = 0o600
 SUFFIX = ".affiant.json"
 GET_ONE = "affiant enroll (an operator gives you a ticket), or  affiant client new  at the server"
 _NEXT = f"name another, or get one: {GET_ONE}"
@@ -34,7 +36,7 @@ _MAX_NAME = 160  # characters; with the suffix and that of a temporary file, eve
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NotPickled):
     """The content of a credentials file, as `affiant client new` and `affiant register` write it.
 
     Attributes:
@@ -148,19 +150,26 @@ _MEMBERS = tuple(name for name in Credentials.__dataclass_fields__ if name not i
 
 
 def put_private(
-    path: Path, content: str | bytes, *, put: Callable[[Path, Path], None] = os.link, group: int | None = None
+    path: Path,
+    content: str | bytes,
+    *,
+    put: Callable[[Path, Path], None] = os.link,
+    group: int | None = None,
+    mode: int = _PRIVATE,
 ) -> None:
-    """Write a file with mode 0600, or 0640 for a group, whole or not at all.
+    """Write a file with mode 0600, whole or not at all. A group gets it only if it is named.
 
     `put` gives the finished file its name: ``os.link`` fails if the name exists, ``os.replace`` replaces it.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE)
         with os.fdopen(descriptor, "wb") as file:
             if group is not None:
                 os.fchown(descriptor, -1, group)
-                os.fchmod(descriptor, 0o640)
+            if mode != _PRIVATE:
+                # Attack: chmod of its name would change another file, to which the owner of the folder puts a link.
+                os.fchmod(descriptor, mode)
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 from affiant.client.credentials.registration import check_token
+from affiant.client.token import NotPickled
 from affiant.errors import LocalError
 from affiant.jose import base64url
 from affiant.jose.strict_json import parse_object
@@ -17,7 +18,7 @@ _MEMBERS = {"issuer", "token"}
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NotPickled):
     issuer: str
     token: str = field(repr=False)
 

@@ -86,9 +86,7 @@ def convert(
         sys.stdout.buffer.write(made)
         return
     path = Path(str(out))
-    put_private(path, made)
-    if not is_private:
-        path.chmod(0o644)
+    put_private(path, made, mode=0o600 if is_private else 0o644)
     show({"file": str(path), "form": form}, f"{path}: {form}{', mode 0600' if is_private else ''}")
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from affiant.client.cache.stores.kept import read_own
-from affiant.client.cache.stores.locks import locked
+from affiant.client.cache.stores.locks import find, locked
 
 _DIGITS = 64  # of a name
 _LEFT_SECONDS = 60.0  # after its end, or after a process that wrote it was killed, a file is removed
@@ -60,7 +60,7 @@ class FileTokenStore:
 
     def lock(self, name: str, seconds: float) -> AbstractContextManager[object]:
         """Return a lock, as `TokenStore` says."""
-        return locked((self.folder / name).with_suffix(".lock"), seconds)
+        return locked(find(self.folder, name), seconds)
 
     def _sweep(self) -> None:
         """Remove what ended, and what a process that was killed left behind."""

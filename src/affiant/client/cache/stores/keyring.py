@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from affiant.client.cache.stores.kept import folder
-from affiant.client.cache.stores.locks import locked
+from affiant.client.cache.stores.locks import find, locked
 from affiant.errors import LocalError
 from affiant.signers.sources import open_keyring
 
@@ -57,7 +57,7 @@ class KeyringStore:
 
     def lock(self, name: str, seconds: float) -> AbstractContextManager[object]:
         """Return a lock, as `TokenStore` says."""
-        return locked((self._locks or _folder()) / f"{name}.lock", seconds)
+        return locked(find(self._locks or _folder(), name), seconds)
 
 
 def _folder() -> Path:

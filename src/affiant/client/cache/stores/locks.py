@@ -16,6 +16,11 @@ from affiant.system import forks
 _PAUSE = 0.02  # seconds between two attempts
 
 
+def find(folder: Path, name: str) -> Path:
+    """Return the file of a lock: one of 4096, since they are never removed, and there may be a token for each user."""
+    return folder / f"{name[:3]}.lock"
+
+
 @contextmanager
 def locked(path: Path, seconds: float) -> Iterator[None]:
     """Hold the lock of a file in a private folder; raise TimeoutError after so many seconds."""
