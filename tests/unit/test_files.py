@@ -73,6 +73,23 @@ def test_a_device_is_no_file_of_a_secret() -> None:
         files.read_private(Path("/dev/null"), what="the key", variable="X")
 
 
+def test_a_pipe_without_a_writer_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PIPE_SECONDS", 0.1)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(ConfigError, match=r"the key .*pipe is a pipe, into which nothing was written within 0\.1 s"):
+        files.read_private(pipe, what="the key", variable="X")
+
+
+def test_what_a_command_writes_into_a_pipe_is_read_whole() -> None:
+    """As in  affiant token -c <(sops -d FILE)."""
+    read, write = os.pipe()
+    with subprocess.Popen(["sh", "-c", "printf canary-; sleep 0.1; printf cafe"], stdout=write):
+        os.close(write)
+        assert files.read_private(Path(f"/dev/fd/{read}"), what="the key", variable="X") == CANARY
+    os.close(read)
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o620, 0o602, 0o440, 0o444])
 def test_the_file_of_this_user_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = _secret(tmp_path / "a b", mode)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from affiant.errors import ConfigError, LocalError
+from affiant.jose import jwk
 from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.jose.signer import Renamed, Signer
 from affiant.signers import opening, sources
@@ -47,6 +48,7 @@ def load_signer(
             return load_signer(key.key, alg, kid, password=password)
         except (ConfigError, LocalError) as error:
             raise LocalError(f"{key.name}: {str(error).removeprefix('key= ')}") from error.__cause__
+    jwk.kid({"kid": kid})
     word = Password(password)
     signer = _load(key, alg, kid, word)
     word.check_used()
@@ -66,8 +68,8 @@ def find_local(signer: Signer) -> PrivateKey | None:
 def _load(key: Any, alg: str | None, kid: str | None, word: Password) -> Signer:
     if isinstance(key, bytes):
         key = spelling.decode(key)
-    if isinstance(key, str) and opening.is_name(key):
-        return opening.open_signer(key, alg=alg, kid=kid)
+    if isinstance(key, str) and opening.is_name(name := spelling.unwrap(key)):
+        return opening.open_signer(name, alg=alg, kid=kid)
     if isinstance(key, Path) or (isinstance(key, str) and not spelling.is_key(spelling.unwrap(key))):
         key = sources.read(key)
     if isinstance(key, str):

@@ -23,9 +23,10 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def split(text: str) -> tuple[str, str]:
     """Return the scheme of a source such as ``env:NAME`` and the rest; no scheme for a path or a key."""
-    if is_key(unwrap(text)):
+    plain = unwrap(text)
+    if is_key(plain):
         return "", text
-    found = _SCHEME.fullmatch(text.strip())
+    found = _SCHEME.fullmatch(plain)
     return (found[1], found[2]) if found else ("", text)
 
 
@@ -58,7 +59,8 @@ def find_mark(source: object, *, folder: Path = Path()) -> str:
     data = (os.environ.get(rest, "") if scheme == "env" else text).encode("utf-8", "surrogatepass")
     if scheme in ("", "file") and not is_key(unwrap(rest)):
         with suppress(OSError, ValueError, ConfigError):
-            data = read_private(folder / unwrap(rest), what="the private key", variable=VARIABLE)
+            if (path := folder / unwrap(rest)).is_file():  # a pipe is read once, for the key itself
+                data = read_private(path, what="the private key", variable=VARIABLE)
     return sha256(data).hexdigest()
 
 

@@ -6,12 +6,15 @@ import contextlib
 import errno
 import os
 import pwd
+import select
 import shlex
 import stat
+import time
 from pathlib import Path
 
 from affiant.errors import ConfigError
 
+PIPE_SECONDS = 30.0  # for the command that writes into a pipe, which may ask for a passphrase
 _ROOT = 0
 _MAX_SECRET = 1 << 20  # bytes
 # Permissions of others that are not harmless: to read, and to write.
@@ -21,21 +24,45 @@ _WORLD = 0o006
 
 
 def read_private(path: Path, *, what: str, variable: str) -> bytes:
-    """Read a file that only its owner, or a process for which an orchestrator mounted it, can read."""
+    """Read a file that only its owner, or a process for which an orchestrator mounted it, can read.
+
+    A pipe is read too, as a shell makes it of ``<(command)``; its writer may take PIPE_SECONDS.
+    """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open) as file:
             # Attack: the path is replaced after the check. Check the open file.
             found = os.fstat(file.fileno())
-            if stat.S_ISCHR(found.st_mode):  # the message must not suggest chmod for it
+            if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):  # the message must not suggest chmod for it
                 raise ConfigError(f"{what} cannot be {path}, which is a device: name a file")
             is_read_only = bool(os.fstatvfs(file.fileno()).f_flag & os.ST_RDONLY)
             if not _is_private(found, read_only=is_read_only):
                 raise ConfigError(_exposed(path, found, variable))
+            if stat.S_ISFIFO(found.st_mode):
+                return _read_pipe(file.fileno(), f"{what} {path}")
             return file.read(_MAX_SECRET)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ConfigError(f"{what} {path} cannot be read: {error.strerror}{denied(path, error)}") from error
+
+
+def _open(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)  # or it waits for the writer of a pipe, who may never come
+
+
+def _read_pipe(descriptor: int, what: str) -> bytes:
+    end = time.monotonic() + PIPE_SECONDS
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    data = b""
+    while len(data) < _MAX_SECRET:
+        if not waiting.poll(max(0.0, end - time.monotonic()) * 1000):
+            raise ConfigError(f"{what} is a pipe, into which nothing was written within {PIPE_SECONDS:g} s")
+        chunk = os.read(descriptor, _MAX_SECRET)
+        if not chunk:
+            break
+        data += chunk
+    return data
 
 
 def read_secret(path: Path, *, what: str, variable: str) -> bytes:

@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keyring
 import pytest
@@ -15,7 +16,7 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked
 
 from affiant import Service
-from affiant.errors import LocalError
+from affiant.errors import ConfigError, LocalError
 from affiant.jose import keys
 from affiant.signers.local import load_signer
 
@@ -147,3 +148,25 @@ def test_what_names_no_key_is_told_at_once_and_not_shown(
     with pytest.raises(LocalError, match=said) as caught:
         Service("https://as.example", "billing", key=source)
     assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("spelt", ['"{}"', " {}\n", "'{}' "])
+def test_names_of_places_are_taken_as_env_files_spell_them(
+    spelt: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VAULT_ADDR", "http://127.0.0.1:9")
+    monkeypatch.setenv("VAULT_TOKEN", CANARY)
+    monkeypatch.setenv("BILLING_KEY", TEXT)
+    assert repr(load_signer(spelt.format("vault:transit/billing"))) == "Checked('vault:transit/billing')"
+    assert load_signer(spelt.format("env:BILLING_KEY")).kid == KEY.kid
+    path = tmp_path / "key"
+    path.write_text(TEXT)
+    path.chmod(0o600)
+    assert load_signer(spelt.format(f"file:{path}")).kid == KEY.kid
+
+
+@pytest.mark.parametrize("kid", ["a\x1b[31m", "a\nb", "", "k" * 257, 7])
+def test_a_kid_that_no_server_could_have_is_refused(kid: Any) -> None:
+    for key in (KEY.to_jwk(), KEY, "vault:transit/billing"):
+        with pytest.raises(ConfigError, match="kid must be a string of 1 to 256 printable characters"):
+            load_signer(key, kid=kid)

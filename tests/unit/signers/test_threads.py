@@ -1,6 +1,7 @@
 """A thread for calls that may hang: in order, one at a time, and nobody waits for longer than was said."""
 
 import asyncio
+import gc
 import threading
 import time
 from functools import partial
@@ -77,3 +78,29 @@ async def test_a_cancellation_in_the_moment_of_the_result_is_none_that_is_lost()
         if task.cancel():
             with pytest.raises(asyncio.CancelledError):
                 await task
+
+
+async def test_threads_end_with_what_made_them() -> None:
+    """Attack: an owner who names keys in a KMS again and again leaves a thread behind with each."""
+
+    class Key:
+        def __init__(self) -> None:
+            self.calls = CallThreads("of the key", 3)
+
+        def sign(self) -> int:
+            return 1
+
+    def running() -> int:
+        return sum(thread.name == "of the key" for thread in threading.enumerate())
+
+    made = [Key() for _ in range(4)]
+    for key in made:
+        assert await key.calls.run(key.sign, seconds=5) == 1
+        assert key.calls.wait(key.sign, seconds=5) == 1
+        del key
+    made.clear()
+    end = time.monotonic() + 10
+    while running() and time.monotonic() < end:
+        gc.collect()
+        await asyncio.sleep(0.01)
+    assert running() == 0

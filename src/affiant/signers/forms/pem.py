@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from textwrap import fill
 from typing import Any
 
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from affiant.errors import ConfigError
 from affiant.jose import jwk, keys
 from affiant.jose.keys import PrivateKey
+from affiant.signers.forms import rounds
 from affiant.signers.forms.spelling import BEGIN, OPENSSH, PKCS12, find_blocks, name_other
 
 # Returns the password of an encrypted key, or None. It is called only if the key turns out to be encrypted.
@@ -49,6 +51,8 @@ def parse_pem(text: str, *, alg: str | None = None, kid: str | None = None, pass
     if not private:
         raise ConfigError(_why_none([label for label, _ in blocks], text))
     ((label, body),) = private
+    with suppress(ValueError):  # damaged: what opens it says so
+        rounds.check(b64decode("".join(body.split()), validate=True))
     if label == PKCS12:
         key = _open_pkcs12(body, password)
     elif label == OPENSSH:
@@ -104,7 +108,7 @@ def _open_pkcs12(body: str, password: Password) -> Any:
     except ValueError:  # it does not say which: damaged, or with a password
         try:
             key = _load_pkcs12(data, _required(password))
-        except ValueError:
+        except (ValueError, TypeError):  # TypeError: the password is not UTF-8
             raise ConfigError(_NOT_OPENED) from None
     if key is None:
         raise ConfigError("this PKCS #12 file has certificates and no private key: export it with its key")

@@ -3,9 +3,10 @@
 import json
 import subprocess
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,41 @@ def test_what_openssl_exports_is_taken(tmp_path: Path) -> None:
         assert public_of(load_signer(done.stdout, password="x")) == KEY.public()
 
 
+def many_rounds(rounds: int) -> Iterator[bytes]:
+    """Encrypted keys that a library would hash the password for so often."""
+    asn1_keys, asn1_pkcs12 = import_module("asn1crypto.keys"), import_module("asn1crypto.pkcs12")  # without types
+    derived = asn1_keys.EncryptedPrivateKeyInfo.load(encrypted(PrivateFormat.PKCS8, encoding=Encoding.DER))
+    derived["encryption_algorithm"]["parameters"]["key_derivation_func"]["parameters"]["iteration_count"] = rounds
+    yield derived.dump(force=True)
+    for salt in (bytes(8), bytes(20)):
+        container = asn1_pkcs12.Pfx.load(bundle())
+        container["mac_data"]["mac_salt"], container["mac_data"]["iterations"] = salt, rounds
+        yield container.dump(force=True)
+    container = asn1_pkcs12.Pfx.load(bundle())
+    safe = asn1_pkcs12.AuthenticatedSafe.load(container["auth_safe"]["content"].native)
+    bags = asn1_pkcs12.SafeContents.load(safe[0]["content"].native)
+    bags[0]["bag_value"]["encryption_algorithm"]["parameters"]["key_derivation_func"]["parameters"][
+        "iteration_count"
+    ] = rounds
+    safe[0]["content"] = bags.dump(force=True)
+    container["auth_safe"]["content"] = safe.dump(force=True)
+    yield container.dump(force=True)
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_a_key_that_takes_minutes_to_open_is_refused_at_once(wrap: str) -> None:
+    """Attack: the number is in the file, and the library that counts to it can be stopped by nothing."""
+    for rounds in (10_000_001, 2**31 - 1, 2**40, 2**63):
+        for data in many_rounds(rounds):
+            with pytest.raises(ConfigError, match="so many rounds"):
+                load_signer(WRAPS[wrap](data), password=PASSWORD)
+
+
+def test_a_password_that_is_not_utf8_does_not_open_a_container() -> None:
+    with pytest.raises(ConfigError, match="the password does not open"):
+        load_signer(bundle(), password=b"\xff")
+
+
 def test_a_container_without_a_private_key_is_named() -> None:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "c")])
     now = datetime.now(UTC)
@@ -199,7 +235,7 @@ def test_a_kid_chooses_from_a_set() -> None:
 def test_kids_are_escaped_in_messages() -> None:
     text = jwks({**KEY.to_jwk(), "kid": "\x1b[2Ja"}, {**OTHER.to_jwk(), "kid": "b" * 99})
     with pytest.raises(ConfigError, match="has no key with the kid") as refused:
-        load_signer(text, kid="\x1b[2Jb")
+        load_signer(text, kid="missing")
     assert str(refused.value).isprintable()
     assert "b" * 65 not in str(refused.value)
 
