@@ -104,6 +104,14 @@ def _exposed(path: Path, found: os.stat_result, variable: str) -> str:
     )
 
 
+def base_folder(variable: str, below_home: str) -> Path | None:
+    """Return a folder of the XDG Base Directory Specification, or None for a user without a home."""
+    named = os.environ.get(variable, "")
+    with contextlib.suppress(RuntimeError):
+        return Path(named) if named.startswith("/") else Path.home() / below_home  # a relative one must be ignored
+    return None
+
+
 def create_private(path: Path, *, flags: int = os.O_RDWR) -> int:
     """Create a file with mode 0600 that does not exist yet, and return its descriptor.
 

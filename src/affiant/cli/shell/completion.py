@@ -12,6 +12,7 @@ from affiant.cli.shell import offers
 from affiant.cli.shell.scripts import SCRIPTS
 from affiant.client.credentials.file import put_private
 from affiant.errors import ConfigError
+from affiant.system.files import base_folder
 
 # Under which variable, or else where in the home folder, each shell looks, and the name of the file.
 _PLACES = {
@@ -58,10 +59,7 @@ def completion(shell: str | None, install: bool) -> None:
 
 def _place(shell: str) -> Path:
     variable, below_home, name = _PLACES[shell]
-    named = os.environ.get(variable, "")
-    try:  # a relative path must be ignored, says the XDG Base Directory Specification
-        return (Path(named) if named.startswith("/") else Path.home() / below_home) / name
-    except RuntimeError:
-        raise ConfigError(
-            f"neither {variable} nor HOME is set: print the script, and write it where it belongs"
-        ) from None
+    base = base_folder(variable, below_home)
+    if base is None:
+        raise ConfigError(f"neither {variable} nor HOME is set: print the script, and write it where it belongs")
+    return base / name

@@ -17,6 +17,7 @@ from affiant.client.credentials import file as credentials_file
 from affiant.client.credentials.file import ENVIRONMENT, GET_ONE, SUFFIX, Credentials
 from affiant.errors import LocalError
 from affiant.signers.forms.spelling import unwrap
+from affiant.system.files import base_folder
 
 DIRECTORY = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), of LoadCredential=
 CONFIG = "XDG_CONFIG_HOME"
@@ -145,11 +146,8 @@ def _in_folder(name: str, folder: Path) -> Place:
 
 
 def _in_config() -> Place:
-    named = os.environ.get(CONFIG, "")
-    try:
-        # A relative path must be ignored, says the XDG Base Directory Specification.
-        base = Path(named) if named.startswith("/") else Path.home() / ".config"
-    except RuntimeError:
+    base = base_folder(CONFIG, ".config")
+    if base is None:
         return Place(f"${CONFIG}", NOT_SET)
     folder = base / "affiant"
     name = f"{folder}/*{SUFFIX}"

@@ -131,8 +131,6 @@ class AwsKey:
         except (ConnectionError, HTTPClientError) as error:
             url = self._client.meta.endpoint_url
             raise Unreachable(f"{self._name}: {network.failure(error, url, authorities='AWS_CA_BUNDLE')}") from None
-        except Exception as error:  # noqa: BLE001 - botocore's parser raises what it stumbles over
-            raise RemoteError(f"{self._name}: the answer of AWS cannot be read ({type(error).__name__})") from None
         return answer
 
     @contextlib.contextmanager

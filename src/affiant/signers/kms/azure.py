@@ -109,8 +109,6 @@ class AzureKey:
         except (ServiceRequestError, ServiceResponseError) as error:
             why = network.failure(error, self._vault, authorities="REQUESTS_CA_BUNDLE")
             raise Unreachable(f"{self._name}: {why}") from None
-        except Exception as error:  # noqa: BLE001 - the client library raises what it stumbles over
-            raise RemoteError(f"{self._name}: the answer of Azure cannot be read ({type(error).__name__})") from None
 
     def _refusal(self, error: HttpResponseError, permission: str) -> Error:
         status, code = error.status_code or 0, _inner_code(error)

@@ -100,8 +100,6 @@ class GoogleKey:
             raise LocalError(
                 f"{self._name}: the credentials for Google Cloud fail ({type(error).__name__}): {_CREDENTIALS}"
             ) from None
-        except Exception as error:  # noqa: BLE001 - of the parsers in the client library, which has no base class
-            raise RemoteError(f"{self._name}: the answer of Google cannot be read ({type(error).__name__})") from None
         if answer.name != self._version:
             raise RemoteError(f"{self._name}: Google answered for another key")
         return answer
