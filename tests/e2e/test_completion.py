@@ -44,7 +44,7 @@ class Shell:
         (home / "file.pem").touch()
 
     def tabs(self, *lines: str) -> list[list[str]]:
-        """What is offered after each of these lines."""
+        """Return the words that are offered after each of these lines."""
         asked = "\n".join(f"tab {line}; echo '=='" for line in lines)
         script = "\n".join([BEFORE[self.name], f"source {self.script}", TAB[self.name], asked])
         done = subprocess.run(

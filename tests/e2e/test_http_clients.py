@@ -31,7 +31,7 @@ def _library(block: str) -> str:
 
 @pytest.fixture(scope="module")
 def names(server: Server, api: str) -> dict[str, Any]:
-    """What the first example defines."""
+    """Return the names that the first example defines."""
     server.affiant("client", "new", "clients", "--scope", "orders.read", "--resource", api)
     path = server.folder / "clients.affiant.json"
     code = FIRST.replace("https://orders.example", api).replace("billing.affiant.json", str(path))

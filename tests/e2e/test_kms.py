@@ -51,7 +51,7 @@ def kms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 class Asked:
-    """What a client and a guard make of a server."""
+    """Requests tokens, and shows each to a guard."""
 
     def __init__(self, server: Server) -> None:
         server.add_api()

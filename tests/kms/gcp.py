@@ -27,7 +27,7 @@ def refuse(status: int, name: str) -> Refusal:
 
 
 def credentials(folder: Path) -> Path:
-    """The file of a service account, whose library signs its tokens itself and asks nobody."""
+    """The file of a service account, whose library signs its tokens itself, without a request."""
     pem = server.key_for("RS256").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     account = {"type": "service_account", "project_id": "shop", "private_key_id": "1", "private_key": pem}
     account |= {"client_email": "x@shop.example", "client_id": "1", "token_uri": "https://oauth2.googleapis.com/token"}

@@ -1,4 +1,4 @@
-"""What the imitations of KMS have in common: a real HTTP server, keys, and answers that a test spoils."""
+"""The base of the imitations of a KMS: a real HTTP server, keys, and answers that a test spoils."""
 
 import base64
 import json

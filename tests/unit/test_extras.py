@@ -1,4 +1,4 @@
-"""Whoever lacks a package is told the extra that has it."""
+"""An error about a missing package names the extra that has it."""
 
 import subprocess
 import sys

@@ -20,7 +20,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What a server requires of an assertion."""
+    """The rules of a server for assertions."""
 
     algs: tuple[str, ...]
     longest: int  # seconds from now to exp
@@ -58,7 +58,7 @@ RULES = {
 
 
 class Mistake(Exception):
-    """What is wrong with a request."""
+    """The fault of a request."""
 
 
 def check(is_right: object, what: str) -> None:

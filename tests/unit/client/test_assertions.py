@@ -1,4 +1,4 @@
-"""What the caller may add to assertions, and what not."""
+"""Members that the caller adds to assertions, and those that are refused."""
 
 from typing import Any
 

@@ -91,7 +91,7 @@ def _place(server: Imitation, found: re.Match[str]) -> str:
 
 
 def _prepare(server: Imitation, title: str, folder: Path, key: rsa.RSAPrivateKey) -> None:
-    """What differs from one server to the next."""
+    """The differences between the servers."""
     if title == "Salesforce":  # it finds the key by the client
         server.keys[keys.parse_private_pem(_pem(key)).kid] = key
     if title == "Maskinporten":

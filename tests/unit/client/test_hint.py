@@ -1,4 +1,4 @@
-"""What a refusal says of the request, where the server says no more."""
+"""Hints of refusals for which the server gives no reason."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a program loads before it uses it: `import affiant` must not slow down what asks for no token."""
+"""Modules that `import affiant` loads: it must not slow down programs that request no token."""
 
 import subprocess
 import sys

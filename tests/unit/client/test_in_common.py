@@ -1,4 +1,4 @@
-"""What one Service learns of a server is known to another of the same process."""
+"""Services of one process share what they learn of a server."""
 
 import time
 from email.utils import formatdate

@@ -49,7 +49,7 @@ def failing() -> Iterator[Failing]:
 
 @dataclass
 class Seen:
-    """What the callers of one thread saw."""
+    """The results of the callers of one thread."""
 
     values: set[str] = field(default_factory=set)
     failures: list[BaseException] = field(default_factory=list)

@@ -257,7 +257,7 @@ class _Failing:
 
 @pytest.mark.parametrize("step", ["get", "put", "remove", "lock", "unlock"])
 def test_a_store_that_fails_fails_no_caller(store: FileTokenStore, step: str) -> None:
-    """Whatever it does wrong: one request, its answer, and its error as it was."""
+    """A broken store: one request, its answer, and its error as it was."""
     complaints, requests = list[Exception](), list[str]()
     broken = Sharing(_Failing(store, step), lambda _: NAMES, lambda: NOW, complain=complaints.append)
 

@@ -458,7 +458,7 @@ def test_requests_in_flight_are_never_dropped() -> None:
 
 @pytest.mark.parametrize("failure", [RemoteError("down"), Refused("invalid_client", status=401)])
 def test_clock_that_is_set_back_ends_every_pause(failure: RemoteError) -> None:
-    """A machine that booted with a clock hours ahead would otherwise ask nobody for hours."""
+    """A machine that booted with a clock hours ahead would otherwise send no request for hours."""
     failure.retry_after = 3600
     script = _Script(failure, _answer("a", 600))
     for _ in range(2):

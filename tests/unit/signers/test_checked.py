@@ -1,4 +1,4 @@
-"""Signatures of keys that are held elsewhere: their form and proof, and what is told of a wrong one."""
+"""Signatures of keys that are held elsewhere: their form and proof, and the error for a wrong one."""
 
 import os
 import pickle

@@ -152,7 +152,7 @@ def test_public_part_is_that_of_a_certificate_where_there_is_no_other(make: Make
 def test_public_part_of_another_key_is_found_out_with_the_first_signature(
     make: Make, hsm: softhsm.SoftHsm, tmp_path: Path
 ) -> None:
-    """A server would answer invalid_client, and nobody would know why."""
+    """A server would answer invalid_client, and give no reason."""
     uri, _ = make("ES256", "--no-public-key")
     label = uri.partition("object=")[2].partition(";")[0]
     id_ = uri_parts.parse(uri.removeprefix("pkcs11:")).id
@@ -255,7 +255,7 @@ def test_pin_comes_from_a_file_that_others_cannot_read(
 )
 @pytest.mark.rfc(7512, "2.4")
 def test_uri_that_is_not_read_whole_is_refused(monkeypatch: pytest.MonkeyPatch, uri: str, says: str) -> None:
-    """What is ignored could mean another key, or run a program."""
+    """An ignored attribute could mean another key, or run a program."""
     monkeypatch.delenv("AFFIANT_PKCS11_MODULE", raising=False)
     with pytest.raises(LocalError, match=says) as told:
         open_signer(f"pkcs11:{uri}")

@@ -41,7 +41,7 @@ class Connection:
 
     @property
     def way(self) -> object:
-        """What another connection to the same server has in common with this one: it may fail where that works."""
+        """The part of the way to a server that a connection decides: two that differ may fail apart from each other."""
         return self._http, self._files
 
     @property

@@ -300,7 +300,7 @@ def test_output_that_cannot_be_written_is_reported_alike(home: Path) -> None:
 
 
 def test_a_new_token_is_found_by_the_quick_way(home: Path, mine: Credentials, foreign: Foreign) -> None:
-    """What the command keeps is what the next run prints."""
+    """The next run prints the token that the command kept."""
     replace(mine, issuer=foreign.url).write(home / "live.affiant.json")
     words = ["token", "-c", "live.affiant.json"]
     assert entry.find_line(words) is None

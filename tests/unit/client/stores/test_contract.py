@@ -1,4 +1,4 @@
-"""What every store does, also with another process, and what it never does with what it finds."""
+"""The contract of every store, also between processes and with damaged content."""
 
 import os
 import signal

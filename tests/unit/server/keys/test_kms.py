@@ -131,7 +131,7 @@ def _thumbprint(key: SigningKey) -> str:
 
 
 async def test_calendar_never_replaces_it(served: Served, caplog: pytest.LogCaptureFixture) -> None:
-    """It signs on, the operator is told once a day, and the next one is again named by hand."""
+    """It signs on, the log reminds the operator once a day, and the next one is again named by hand."""
     made = await served.rotate(FIRST, delay=2)
     served.clock.now += 2
     assert rules.due_at(made, Calendar()) == made.active_at + 83 * DAY

@@ -283,7 +283,7 @@ WHOLE = [
 @settings(max_examples=40)
 @given(st.sampled_from(WHOLE), st.integers(0, 2000), st.integers(0, 40), st.binary(max_size=6))
 def test_a_spoilt_key_is_an_error_of_ours(whole: bytes, at: int, cut: int, put: bytes) -> None:
-    """Whatever the file has: no exception of another kind, which could show the key."""
+    """Any content: no exception of another kind, which could show the key."""
     spoilt = whole[:at] + put + whole[at + cut :]
     for text in (spoilt, spoilt.decode("utf-8", "surrogateescape"), spoilt.decode("latin-1")):
         find_mark(text)

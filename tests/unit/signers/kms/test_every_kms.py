@@ -1,4 +1,4 @@
-"""What holds for a key in any KMS: its algorithms, and one clear error for each wrong answer."""
+"""A key in any KMS: its algorithms, and one clear error for each wrong answer."""
 
 import logging
 import threading
