@@ -68,6 +68,11 @@ class Owner:
 
 def share(store: TokenStore, owner: Owner, clock: Callable[[], float]) -> Sharing:
     """Return the sharing of a client's tokens, or raise LocalError."""
+    lacks = [name for name in ("get", "put", "remove", "lock") if not callable(getattr(store, name, None))]
+    if lacks:
+        raise LocalError(
+            f"store= is a TokenStore, not {type(store).__name__}, which has no {'() and no '.join(lacks)}()"
+        )
     owner.check()
     return Sharing(store, owner.names, clock, complain=_complaint(store))
 

@@ -17,6 +17,7 @@ from tests import redis_server
 from tests.redis_server import RedisServer
 from tests.unit.client.stores import file_keyring
 
+from affiant import Service
 from affiant.client import EncryptedFileStore, FileTokenStore, KeyringStore, RedisStore, TokenStore
 from affiant.errors import LocalError
 
@@ -277,3 +278,21 @@ def test_a_lock_that_ended_keeps_nothing(redis_folder: Path | None) -> None:
         assert next_one.get(NAME) == b"newer"
         late.put(NAME, b"older", 60)
     assert next_one.get(NAME) == b"newer"
+
+
+@pytest.mark.parametrize("key", [None, 7, "", "abc", b"short", "env:NO_SUCH_VARIABLE"])
+def test_a_wrong_key_is_refused_when_it_is_given(tmp_path: Path, key: Any) -> None:
+    """`key=os.environ.get("UNSET")`, and the like."""
+    with pytest.raises(LocalError, match="base64 of 32 random bytes"):
+        EncryptedFileStore(tmp_path, key=key)
+
+
+@pytest.mark.parametrize("store", ["tokens", Path("tokens"), object()])
+def test_what_is_no_store_is_refused_when_it_is_given(store: Any) -> None:
+    with pytest.raises(LocalError, match=f"store= is a TokenStore, not {type(store).__name__}"):
+        Service("https://as.example", "billing", secret="s" * 32, store=store)
+
+
+def test_a_folder_without_a_name_is_not_the_current_one() -> None:
+    with pytest.raises(LocalError, match="folder= is empty"):
+        FileTokenStore("")

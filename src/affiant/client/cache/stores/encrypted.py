@@ -98,8 +98,10 @@ def _read_key(key: str | bytes) -> bytes:
     return found
 
 
-def _find(key: str) -> tuple[bytes, str]:
+def _find(key: object) -> tuple[bytes, str]:
     """Return the text of the key, and its place for messages."""
+    if not isinstance(key, str):
+        raise LocalError(f"key= is the base64 of 32 random bytes, or where that is, not {type(key).__name__}: {_MAKE}")
     scheme, colon, name = key.partition(":")
     if not colon:
         return key.encode(), "key="

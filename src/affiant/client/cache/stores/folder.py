@@ -10,6 +10,7 @@ from pathlib import Path
 
 from affiant.client.cache.stores.kept import read_own
 from affiant.client.cache.stores.locks import find, locked
+from affiant.errors import LocalError
 
 _DIGITS = 64  # of a name
 _LEFT_SECONDS = 60.0  # after its end, or after a process that wrote it was killed, a file is removed
@@ -26,6 +27,8 @@ class FileTokenStore:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        if not str(folder):
+            raise LocalError("folder= is empty: name the folder for the tokens")
         self.folder: Path = Path(folder)
 
     def __repr__(self) -> str:
