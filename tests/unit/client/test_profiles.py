@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,6 +15,8 @@ from google.oauth2 import service_account
 from tests.unit.client.imitation import ASSERTION_TYPE, JWT_BEARER, RULES, Imitation, PrivateKey
 
 from affiant import Service
+from affiant.client.credentials import own_key, search
+from affiant.client.credentials.file import Credentials
 from affiant.client.protocol.profiles import PROFILES
 from affiant.errors import LocalError, Refused
 
@@ -218,6 +221,24 @@ REFUSED_HERE: list[tuple[dict[str, Any], str]] = [
 def test_what_the_field_forbids_is_rejected_at_once(rsa_key: PrivateKey, options: dict[str, Any], words: str) -> None:
     with pytest.raises(LocalError, match=words):
         Service("https://as.example", "billing", **{"key": _pem(rsa_key), **options})
+
+
+@pytest.mark.parametrize(("name", "alg"), [("smart", "RS384"), ("nhs", "RS512"), ("maskinporten", "RS256")])
+def test_credentials_file_leaves_the_algorithm_to_the_profile(
+    rsa_key: PrivateKey, tmp_path: Path, name: str, alg: str
+) -> None:
+    """A key names no algorithm in PEM: it is the first of the profile that fits."""
+    (tmp_path / "billing.pem").write_text(_pem(rsa_key))
+    (tmp_path / "billing.pem").chmod(0o600)
+    made = Credentials(
+        "https://as.example", "billing", "private_key_jwt", key_file="billing.pem", kid="k", profile=name
+    )
+    made.write(tmp_path / "billing.affiant.json")
+    found = search.find(tmp_path / "billing.affiant.json")
+    Service.from_credentials(found)
+    signer = own_key.load(found)
+    assert signer is not None
+    assert (signer.alg, signer.kid) == (alg, "k")
 
 
 @pytest.mark.parametrize("name", ["smart", "maskinporten", "google"])

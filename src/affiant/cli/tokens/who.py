@@ -49,12 +49,12 @@ def who(credentials: Path | None) -> None:
 def _key(found: Credentials) -> dict[str, Any] | None:
     """Return the names of the key. One that is held elsewhere is not asked for."""
     from affiant.client.credentials import own_key
-    from affiant.signers.local import find_local, load_signer
+    from affiant.signers.local import find_local
 
     if found.signer is not None:  # the rest of its name may have a PIN
         return {"kid": found.kid, "alg": found.alg, "held_by": found.signer.partition(":")[0]}
-    located = own_key.locate(found)
-    key = find_local(load_signer(located, found.alg, found.kid)) if located is not None else None
+    signer = own_key.load(found)
+    key = find_local(signer) if signer is not None else None
     return None if key is None else {"kid": key.kid, "alg": key.alg, "thumbprint": key.public().thumbprint}
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from affiant.client.credentials.file import ENVIRONMENT, Credentials
+from affiant.client.protocol import profiles
+from affiant.client.protocol.credential import load_key
 from affiant.errors import LocalError
+from affiant.jose.signer import Signer
 from affiant.signers import sources
 from affiant.signers.forms.spelling import is_key, may_be_key, unwrap
 from affiant.signers.local import KeySource
@@ -25,6 +28,16 @@ def locate(found: Credentials) -> Any:
     if found.key_file is not None:
         return _locate_file(found, found.key_file, f'{name}: the "key_file"')
     return None if found.key is None else KeySource(found.key, f'{name}: "key"')
+
+
+def load(found: Credentials) -> Signer | None:
+    """Return the key as a Service signs with it: by an algorithm of the profile.
+
+    Raises:
+        ConfigError, LocalError: it cannot be used.
+    """
+    located = locate(found)
+    return None if located is None else load_key(located, found.alg, found.kid, profiles.find(found.profile))
 
 
 def _locate_file(found: Credentials, source: str, what: str) -> KeySource:

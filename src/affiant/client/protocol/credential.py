@@ -75,7 +75,7 @@ def make_auth(
     _check_choice(key, secret, method, shape.profile)
     try:
         if secret is None:
-            signer = _load(key, alg, kid, shape.profile, password)
+            signer = load_key(key, alg, kid, shape.profile, password)
             _check_name(signer, shape)
             return JwtBearer(signer, shape) if is_grant else Assertion(signer, shape.lifetime, shape)
         if method == names.CLIENT_SECRET_JWT:
@@ -100,7 +100,9 @@ def _check_choice(key: Any, secret: str | None, method: str | None, profile: Pro
         raise LocalError("the client secret is empty")
 
 
-def _load(key: Any, alg: str | None, kid: str | None, profile: Profile, password: str | bytes | None) -> Signer:
+def load_key(
+    key: Any, alg: str | None, kid: str | None, profile: Profile, password: str | bytes | None = None
+) -> Signer:
     """Return the signer, with an algorithm of the profile if the caller leaves the choice."""
     signer = load_signer(key, alg, kid, password=password)
     if not profile.algs or signer.alg in profile.algs:
@@ -108,7 +110,7 @@ def _load(key: Any, alg: str | None, kid: str | None, profile: Profile, password
     for name in profile.algs if alg is None else ():
         try:
             return load_signer(key, name, kid, password=password)
-        except ConfigError:
+        except (ConfigError, LocalError):  # the key itself can be read: it does not fit this algorithm
             continue
     raise LocalError(
         f"profile={profile.name!r} takes keys for {' or '.join(profile.algs)}, and this one is for {signer.alg}"

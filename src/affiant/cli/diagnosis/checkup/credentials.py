@@ -17,7 +17,7 @@ from affiant.client.identity import Service
 from affiant.errors import ConfigError, LocalError
 from affiant.oauth.binding import mtls
 from affiant.oauth.metadata import check_issuer
-from affiant.signers.local import find_local, load_signer
+from affiant.signers.local import find_local
 from affiant.system.text import instant, one_line
 
 _SOON = 14  # days
@@ -61,8 +61,7 @@ def key(examined: Examined) -> Iterator[Finding]:
     fix = "make a new key pair, and let an operator register it: affiant key new"
     try:
         examined.service = Service.from_credentials(found)
-        named = own_key.locate(found)
-        signer = load_signer(named, found.alg, found.kid) if named is not None else None
+        signer = own_key.load(found)
     except (ConfigError, LocalError) as error:
         yield Finding("key", BAD, one_line(error), fix)
         return
