@@ -5,18 +5,21 @@ import json
 import stat
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
 from tests.process import Server
 
 from affiant import testing
 from affiant.client.credentials import file as credentials
 from affiant.client.credentials import rotation
 from affiant.client.credentials.rotation import KeyRing
-from affiant.errors import Refused
+from affiant.errors import LocalError, Refused
 from affiant.jose.keys import PrivateKey, generate, parse_private_jwk
 
 CONNECTIONS, END_SECONDS = 3, 1.0
@@ -246,3 +249,28 @@ def test_a_key_file_is_left_behind_by_a_rotation(server: Server) -> None:
     assert ("key_file" in found, "key" in found) == (False, True)
     assert server.affiant("token", "-c", "filed.affiant.json", "--no-cache")["access_token"]
     assert (server.folder / "filed.key").read_bytes() == pem
+
+
+@pytest.mark.parametrize("form", ["encrypted PEM", "PKCS #12", "variable"])
+def test_a_protected_key_is_not_replaced_by_plain_text(
+    server: Server, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: a backup of the credentials file has the new key, and the old one, which was encrypted."""
+    path = _register(server, f"protected-{form[0]}")
+    held: Any = _key(path).key
+    protected = serialization.BestAvailableEncryption(b"canary")
+    data = held.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protected)
+    if form == "PKCS #12":
+        data = pkcs12.serialize_key_and_certificates(b"k", held, None, None, protected)
+    named = path.with_suffix(".key")
+    named.write_bytes(data)
+    named.chmod(0o600)
+    if form == "variable":
+        monkeypatch.setenv("THE_KEY", json.dumps(credentials.read(path).key))
+    key_file = "env:THE_KEY" if form == "variable" else named.name
+    replace(credentials.read(path), key=None, key_file=key_file, kid=_key(path).kid).replace(path)
+    monkeypatch.setenv("AFFIANT_KEY_PASSWORD", "canary")
+    before = path.read_bytes()
+    with httpx2.Client() as http, pytest.raises(LocalError, match=r"would get the new one as plain text: make one"):
+        rotation.rotate(path, http)
+    assert path.read_bytes() == before

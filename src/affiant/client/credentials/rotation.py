@@ -26,6 +26,8 @@ from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.jose.strict_json import parse_object
+from affiant.signers import sources
+from affiant.signers.forms import documents
 from affiant.signers.local import find_local, load_signer
 
 if TYPE_CHECKING:  # the first request loads it
@@ -158,6 +160,7 @@ def _take_next_into_use(
     path: Path, found: Credentials, ring: KeyRing, report: Report, wait: Callable[[float], object]
 ) -> Credentials:
     was_begun = found.next_key is not None
+    _check_plain(found, path)
     old = signer(found)
     if found.next_key is None:
         found = replace(found, next_key=keys.generate(found.alg or old.alg).to_jwk())
@@ -177,6 +180,26 @@ def _take_next_into_use(
     found.replace(path)
     report(f"{path} signs with {new.kid} from now on")
     return found
+
+
+def _check_plain(found: Credentials, path: Path) -> None:
+    """Reject a key that is protected. Attack: the file gets it, and the new one, as plain text, and a backup has it."""
+    if found.key_file is None:
+        return
+    asked: list[None] = []
+    scheme, where = sources.split(found.key_file)[0], "encrypted"
+    if scheme in ("", "file"):
+        with contextlib.suppress(ConfigError):  # without its password
+            text = sources.read(locate(found).key)
+            documents.parse_private_key(text, kid=found.kid, password=lambda: asked.append(None))
+        if not asked:
+            return
+    else:
+        where = f"in another place ({scheme}:)"
+    raise LocalError(
+        f"the key of {found.client_id} is {where}, and {path} would get the new one as plain text: make one in its"
+        " place (affiant key new, affiant key convert), let the operator register its public part, and retire this one"
+    )
 
 
 def _prove(ring: KeyRing, new: PrivateKey) -> bool:
