@@ -218,6 +218,9 @@ def test_api(examine: Examine, foreign: Foreign) -> None:
     published["authorization_servers"] = [foreign.url]
     wrong = examine("--api", f"{foreign.url}/orders", "--resource", "https://orders.example")
     assert wrong["resource"]["fix"] == f"ask for its token: --resource {foreign.url}"
+    published["resource"] = "https://orders.example/$(reboot)"  # the API chose it, and someone pastes it
+    wrong = examine("--api", f"{foreign.url}/orders", "--resource", "https://orders.example")
+    assert wrong["resource"]["fix"] == "ask for its token: --resource 'https://orders.example/$(reboot)'"
     foreign.default["/orders"] = Answer(401, {}, {"WWW-Authenticate": 'Bearer resource_metadata="http://10.0.0.1/x"'})
     assert "at another origin" in examine("--api", f"{foreign.url}/orders")["resource"]["text"]
     foreign.default["/orders"] = Answer(401, {}, {"WWW-Authenticate": 'Bearer resource_metadata="http://[::1"'})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,12 +11,12 @@ from urllib.parse import urlsplit
 import httpx2
 
 from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding
+from affiant.cli.diagnosis.checkup.reply import SECONDS, get
 from affiant.errors import LocalError, RemoteError
 from affiant.jose.strict_json import parse_object
 from affiant.system.network import failure, find_proxy, http_client
 from affiant.system.text import one_line, printable
 
-_SECONDS = 10.0
 _LONGEST = 300  # characters of a challenge that are shown
 _METADATA = re.compile(r'resource_metadata="([^"\\]{1,2048})"')
 _AT_HOME = "let the API publish them at its own origin (RFC 9728)"
@@ -30,9 +31,9 @@ def api(examined: Examined) -> Iterator[Finding]:
         examined.api = None
         yield Finding("api", BAD, "--api is not an http or https URL", "write it like https://api.example/orders")
         return
-    with http_client(timeout=_SECONDS, follow_redirects=False) as http:
+    with http_client(timeout=SECONDS, follow_redirects=False) as http:
         try:
-            reply = http.get(examined.api)
+            reply, _ = get(http, examined.api)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             text = failure(error, examined.api, proxy=find_proxy(examined.api))
             yield Finding("api", BAD, text, f"curl -v {printable(examined.api)}")
@@ -70,7 +71,9 @@ def _metadata(examined: Examined, http: httpx2.Client, url: str) -> Iterator[Fin
     wanted = examined.wanted_resource
     if wanted not in (None, resource):
         text = f"it is {printable(resource, _LONGEST)}, and the token is for {wanted}"
-        yield Finding("resource", BAD, text, f"ask for its token: --resource {printable(resource, _LONGEST)}")
+        yield Finding(
+            "resource", BAD, text, f"ask for its token: --resource {shlex.quote(printable(resource, _LONGEST))}"
+        )
     issuer = examined.service.issuer if examined.service is not None else None
     if issuer is not None and isinstance(servers, list) and issuer not in servers:
         listed = ", ".join(printable(server, _LONGEST) for server in servers[:5])
@@ -81,8 +84,8 @@ def _metadata(examined: Examined, http: httpx2.Client, url: str) -> Iterator[Fin
 
 def _fetch(http: httpx2.Client, url: str) -> dict[str, Any]:
     try:
-        reply = http.get(url)
-        return parse_object(reply.content) if reply.is_success else {}
+        reply, body = get(http, url)
+        return parse_object(body) if reply.is_success else {}
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
         return {}
 
@@ -94,8 +97,8 @@ def call(examined: Examined) -> Iterator[Finding]:
     try:
         auth = examined.service.auth(examined.resource, examined.scope or "", origin=examined.api)
         verify = examined.service.tls() if examined.credentials and examined.credentials.certificate else True
-        with http_client(timeout=_SECONDS, follow_redirects=False, verify=verify) as http:
-            reply = http.get(examined.api, auth=auth)
+        with http_client(timeout=SECONDS, follow_redirects=False, verify=verify) as http:
+            reply, _ = get(http, examined.api, auth=auth)
     except (LocalError, RemoteError) as error:
         yield Finding("call", BAD, one_line(error), "name the API by https")
         return

@@ -14,12 +14,12 @@ import httpx2
 
 from affiant.cli.diagnosis.checkup.credentials import validity
 from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding
+from affiant.cli.diagnosis.checkup.reply import SECONDS, get
 from affiant.client.protocol.hint import SKEW_SECONDS
 from affiant.oauth.metadata import well_known_url
 from affiant.system.network import authorities, failure, find_proxy, http_client
 from affiant.system.urls import PORTS
 
-_SECONDS = 10.0
 _UNNOTICED = 5.0  # seconds
 
 
@@ -71,7 +71,7 @@ def tls(examined: Examined) -> Iterator[Finding]:
 
 def _end_of_certificate(parts: SplitResult) -> float:
     with (
-        socket.create_connection(_place(parts), _SECONDS) as connection,
+        socket.create_connection(_place(parts), SECONDS) as connection,
         authorities().wrap_socket(connection, server_hostname=parts.hostname) as secured,
     ):
         shown = secured.getpeercert() or {}
@@ -82,9 +82,9 @@ def clock(examined: Examined) -> Iterator[Finding]:
     """The clocks of both sides differ by little."""
     if examined.server is None:
         return
-    with contextlib.suppress(httpx2.HTTPError, KeyError, ValueError, TypeError), http_client(timeout=_SECONDS) as http:
+    with contextlib.suppress(httpx2.HTTPError, KeyError, ValueError, TypeError), http_client(timeout=SECONDS) as http:
         sent_at = time.time()
-        reply = http.get(well_known_url(examined.server.issuer), follow_redirects=False)
+        reply, _ = get(http, well_known_url(examined.server.issuer))
         # A Date is cut to whole seconds.
         offset = parsedate_to_datetime(reply.headers["date"]).timestamp() + 0.5 - (sent_at + time.time()) / 2
         side = "behind" if offset > 0 else "ahead of"
