@@ -152,9 +152,9 @@ class Service:
 
     def _in_common(self, more: Options) -> tuple[flow.Offset, Breaker]:
         """Return what every object of this process learned of the server, and how it answers this client."""
-        place = self.issuer, more.get("token_endpoint"), self._server.reach, self._clock
+        place = self.issuer, more.get("token_endpoint"), self._server.reach, self._clock, self._connection.way
         offset = _OFFSETS.get(place, lambda: flow.Offset())  # noqa: PLW0108 - flow is loaded later
-        return offset, _BREAKERS.get((*place, self.client_id, self._connection.way), lambda: Breaker(self._clock))
+        return offset, _BREAKERS.get((*place, self.client_id), lambda: Breaker(self._clock))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Service holds a key and is not pickled: make it where it is used")

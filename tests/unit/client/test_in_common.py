@@ -65,3 +65,14 @@ def test_certificate_that_is_refused_does_not_stop_another_one(key: PrivateKey, 
     breakers = [service._source._breaker for service in services]
     assert breakers[0] is breakers[2]
     assert breakers[0] is not breakers[1]
+
+
+def test_clock_of_another_way_is_not_taken_over(foreign: Foreign, key: PrivateKey) -> None:
+    """A proxy of one caller that answers with a Date of its own must not make the others sign for another time."""
+    foreign.script["/token"] = [Answer(401, {"error": "invalid_client"}, {"Date": formatdate(time.time() + 400)})]
+    with httpx2.Client(verify=False) as one, httpx2.Client(verify=False) as two:
+        first, second = (Service(foreign.url, "billing", key=key, http=http) for http in (one, two))
+        first.token()
+        second.token()
+    at = [request.assertion["iat"] - time.time() for request in foreign.sent("/token")]
+    assert [round(offset / 100) for offset in at] == [0, 4, 0]
