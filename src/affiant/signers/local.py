@@ -49,9 +49,9 @@ def load_signer(
         except (ConfigError, LocalError) as error:
             raise LocalError(f"{key.name}: {str(error).removeprefix('key= ')}") from error.__cause__
     jwk.kid({"kid": kid})
-    word = Password(password)
-    signer = _load(key, alg, kid, word)
-    word.check_used()
+    asked = Password(password)
+    signer = _load(key, alg, kid, asked)
+    asked.check_used()
     if kid is None or isinstance(signer, Checked) or kid == signer.kid:  # Checked has it, and may ask another for it
         return signer
     return Renamed(signer, kid)
@@ -65,7 +65,7 @@ def find_local(signer: Signer) -> PrivateKey | None:
     return signer if isinstance(signer, PrivateKey) else None
 
 
-def _load(key: Any, alg: str | None, kid: str | None, word: Password) -> Signer:
+def _load(key: Any, alg: str | None, kid: str | None, asked: Password) -> Signer:
     if isinstance(key, bytes):
         key = spelling.decode(key)
     if isinstance(key, str) and opening.is_name(name := spelling.unwrap(key)):
@@ -73,9 +73,9 @@ def _load(key: Any, alg: str | None, kid: str | None, word: Password) -> Signer:
     if isinstance(key, Path) or (isinstance(key, str) and not spelling.is_key(spelling.unwrap(key))):
         key = sources.read(key)
     if isinstance(key, str):
-        return documents.parse_private_key(key, alg=alg, kid=kid, password=word)
+        return documents.parse_private_key(key, alg=alg, kid=kid, password=asked)
     if isinstance(key, dict):
-        return documents.parse_document(key, alg=alg, kid=kid, password=word)
+        return documents.parse_document(key, alg=alg, kid=kid, password=asked)
     if hasattr(key, "private_bytes"):
         return pem.parse_key_object(key, alg=alg)
     return _check_signer(key)

@@ -12,7 +12,7 @@ from affiant.jose import keys
 from affiant.jose.key_set import MAX_MEMBERS
 from affiant.jose.keys import PrivateKey
 from affiant.signers.forms import key_files
-from affiant.signers.forms.pem import Password, parse_pem
+from affiant.signers.forms.pem import GetPassword, parse_pem
 from affiant.signers.forms.spelling import unwrap
 
 # Other documents in JSON, by a member of each.
@@ -30,7 +30,7 @@ _SHOWN = 64  # characters of a kid
 
 
 def parse_private_key(
-    text: str, *, alg: str | None = None, kid: str | None = None, password: Password = lambda: None
+    text: str, *, alg: str | None = None, kid: str | None = None, password: GetPassword = lambda: None
 ) -> PrivateKey:
     """Return the private key in this text, in any form, or raise ConfigError.
 
@@ -43,7 +43,7 @@ def parse_private_key(
 
 
 def parse_document(
-    members: dict[str, Any], *, alg: str | None = None, kid: str | None = None, password: Password = lambda: None
+    members: dict[str, Any], *, alg: str | None = None, kid: str | None = None, password: GetPassword = lambda: None
 ) -> PrivateKey:
     """Return the private key in this JWK, JWK Set or key file."""
     if key_files.is_known(members):
@@ -60,7 +60,7 @@ def parse_document(
     return keys.parse_private_jwk(members, alg=alg)
 
 
-def _parse_key_file(members: dict[str, Any], alg: str | None, password: Password) -> PrivateKey:
+def _parse_key_file(members: dict[str, Any], alg: str | None, password: GetPassword) -> PrivateKey:
     text, kid = key_files.read(members)
     return parse_pem(unwrap(text), alg=alg, kid=kid, password=password)
 

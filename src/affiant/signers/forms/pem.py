@@ -23,7 +23,7 @@ from affiant.signers.forms import rounds
 from affiant.signers.forms.spelling import BEGIN, OPENSSH, PKCS12, find_blocks, name_other
 
 # Returns the password of an encrypted key, or None. It is called only if the key turns out to be encrypted.
-Password = Callable[[], bytes | None]
+GetPassword = Callable[[], bytes | None]
 
 # RFC 1421 section 4.6.1.1, as OpenSSL writes it before the base64 of a traditional key that is encrypted.
 _DEK = re.compile(r"\s*Proc-Type:\s*4,ENCRYPTED\s+DEK-Info:\s*([A-Z0-9-]+,[0-9A-Fa-f]+)\s(.*)", re.DOTALL)
@@ -42,7 +42,7 @@ _UNSUPPORTED = (
 )
 
 
-def parse_pem(text: str, *, alg: str | None = None, kid: str | None = None, password: Password) -> PrivateKey:
+def parse_pem(text: str, *, alg: str | None = None, kid: str | None = None, password: GetPassword) -> PrivateKey:
     """Return the one private key in this text, or raise ConfigError."""
     blocks = find_blocks(text)
     private = [(label, body) for label, body in blocks if label.endswith("PRIVATE KEY") or label == PKCS12]
@@ -69,7 +69,7 @@ def parse_key_object(key: Any, *, alg: str | None = None) -> PrivateKey:
     return keys.parse_private_pem(data, alg=alg)
 
 
-def _open(data: bytes, password: Password) -> Any:
+def _open(data: bytes, password: GetPassword) -> Any:
     try:
         return serialization.load_pem_private_key(data, password=None)
     except TypeError:
@@ -84,7 +84,7 @@ def _open(data: bytes, password: Password) -> Any:
         raise ConfigError(_NOT_OPENED) from None
 
 
-def _open_openssh(data: bytes, password: Password) -> Any:
+def _open_openssh(data: bytes, password: GetPassword) -> Any:
     # Users cannot convert it: ssh-keygen 9.2 of Debian 12 writes Ed25519 keys in no other form.
     try:
         return serialization.load_ssh_private_key(data, password=None)
@@ -98,7 +98,7 @@ def _open_openssh(data: bytes, password: Password) -> Any:
         raise ConfigError(_NOT_OPENED if given else _OPENSSH_ENCRYPTED) from None
 
 
-def _open_pkcs12(body: str, password: Password) -> Any:
+def _open_pkcs12(body: str, password: GetPassword) -> Any:
     try:
         data = b64decode("".join(body.split()), validate=True)
     except ValueError:
@@ -125,7 +125,7 @@ def _load_pkcs12(data: bytes, password: bytes | None) -> Any:
         ) from None
 
 
-def _required(password: Password) -> bytes:
+def _required(password: GetPassword) -> bytes:
     if (given := password()) is None:
         raise ConfigError(_ENCRYPTED)
     return given
