@@ -1,6 +1,7 @@
 """The credentials file: what is wrong with it is said in one line."""
 
 import json
+import os
 import re
 import stat
 import traceback
@@ -185,3 +186,14 @@ def test_mode_is_set_without_the_name(tmp_path: Path, mode: int, monkeypatch: py
 def test_no_file_is_made_public_by_its_name() -> None:
     source = Path(affiant.__file__).parent
     assert not [path for path in source.rglob("*.py") if re.search(r"(?<!f)chmod\(|\.chmod\(", path.read_text("utf-8"))]
+
+
+def test_draft_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    """It has a key or a token, and nobody else would ever look for it."""
+    left, young, other = (tmp_path / name for name in (f".x.{'a' * 16}", f".x.{'b' * 16}", f".y.{'c' * 16}"))
+    for path in (left, young, other):
+        path.write_text(CANARY)
+    for path in (left, other):
+        os.utime(path, (0, 0))
+    put_private(tmp_path / "x", "text")
+    assert set(tmp_path.iterdir()) == {tmp_path / "x", young, other}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -27,6 +29,7 @@ if TYPE_CHECKING:  # a kept token is read without it
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
 _PRIVATE = 0o600
+_LEFT_SECONDS = 60.0  # after which the draft of another process is taken for left behind
 SUFFIX = ".affiant.json"
 GET_ONE = "affiant enroll (an operator gives you a ticket), or  affiant client new  at the server"
 _NEXT = f"name another, or get one: {GET_ONE}"
@@ -161,6 +164,7 @@ def put_private(
 
     `put` gives the finished file its name: ``os.link`` fails if the name exists, ``os.replace`` replaces it.
     """
+    _sweep(path)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE)
@@ -181,6 +185,15 @@ def put_private(
         raise ConfigError(f"{path} cannot be written: {error.strerror}{denied(path, error)}") from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove the drafts of processes that were killed: each has a key or a token."""
+    left, before = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}"), time.time() - _LEFT_SECONDS
+    with contextlib.suppress(OSError), os.scandir(path.parent) as found:
+        for entry in found:
+            if left.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < before:
+                Path(entry).unlink()
 
 
 def _sync(folder: Path) -> None:
