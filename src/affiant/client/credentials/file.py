@@ -182,7 +182,9 @@ def put_private(
     except FileExistsError:
         raise ConfigError(f"{path} exists already: move it away, or choose another name") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}{denied(path, error)}") from error
+        is_lost = isinstance(error, FileNotFoundError)
+        why = f"the folder {path.parent} does not exist" if is_lost else f"{error.strerror}{denied(path, error)}"
+        raise ConfigError(f"{path} cannot be written: {why}") from error
     finally:
         draft.unlink(missing_ok=True)
 

@@ -227,6 +227,14 @@ def test_key_of_a_variable_is_read_as_by_the_client(affiant: Command, monkeypatc
         assert (code, says in err) == (8, True), err
 
 
+def test_folder_that_is_missing_is_named(affiant: Command) -> None:
+    private()
+    code, _, err = affiant("convert", "a.key", "--to", "public-pem", "--out", "run/billing.pem")
+    assert (code, "the folder run does not exist" in err) == (3, True), err
+    code, _, err = affiant("convert", "a.key", "--to", "pem", "--out", "run/billing.key")
+    assert (code, "the folder run does not exist" in err) == (3, True), err
+
+
 def test_encrypted_key_without_a_terminal(affiant: Command) -> None:
     private()
     assert affiant("convert", "a.key", "--to", "pem", "--out", "b.key", "--new-password", "env:WORD")[0] == 0
