@@ -10,6 +10,7 @@ from affiant.errors import ConfigError, LocalError, Rejected, RemoteError, Signe
 from affiant.jose.keys import PublicKey, parse_public_jwk
 from affiant.signers import threads
 from affiant.signers.checked import Checked
+from affiant.signers.held import REFUSED_SECONDS
 from affiant.signers.opening import open_signer
 from affiant.signers.threads import CallThreads
 
@@ -44,6 +45,7 @@ class KmsKey:
         self._calls: CallThreads | None = None
         self._signer: Checked | None = None
         self._proved_at = float("-inf")
+        self._other_until = float("-inf")
 
     def __repr__(self) -> str:
         return f"KmsKey({self.kid!r}, {self.alg!r}, {self.name!r})"
@@ -72,11 +74,14 @@ class KmsKey:
         return self._calls
 
     def _make(self, data: bytes) -> bytes:
+        other = f"{self.name} is another key than that of {self.kid}"
+        if time.monotonic() < self._other_until:  # Attack: each token request opens a signer, 0.1 s of this worker
+            raise SignerError(other)
         try:
             signer = self._signer = self._signer or open_signer(self.name, alg=self.alg)
             if signer.public().thumbprint != self._public.thumbprint:
-                self._signer = None
-                raise SignerError(f"{self.name} is another key than that of {self.kid}")
+                self._signer, self._other_until = None, time.monotonic() + REFUSED_SECONDS
+                raise SignerError(other)
             signature = signer.sign(data)
             # Each one: a KMS that answers with another key, or a proxy that alters the answer, makes no token.
             self._public.verify(self.alg, data, signature)

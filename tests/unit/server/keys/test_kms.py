@@ -443,3 +443,20 @@ async def test_child_that_was_forked_calls_from_threads_of_its_own(served: Serve
         text = await asyncio.to_thread(pipe.read)
     await asyncio.to_thread(os.waitpid, child, 0)
     assert compact.verify(compact.parse(text), opened.public).claims == {"by": "child"}
+
+
+async def test_key_that_was_made_anew_is_not_opened_for_each_request(
+    served: Served, service: VaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: a client asks on, and each request costs a new client of the KMS. It heals when the key is back."""
+    monkeypatch.setattr(kms, "REFUSED_SECONDS", 1.0)
+    made = await served.rotate(FIRST, delay=2)
+    served.clock.now += 2
+    kept, before = vault.server.key_for, len(service.requests)
+    monkeypatch.setattr(vault.server, "key_for", lambda alg, number=1: kept(alg, number + 7))
+    for _ in range(5):
+        assert "another key than that of" not in str(await served.refused())  # the log has it, and not the client
+    assert len(service.requests) == before + 1
+    monkeypatch.setattr(vault.server, "key_for", kept)
+    await asyncio.sleep(1.0)
+    assert await served.kid() == made.kid
