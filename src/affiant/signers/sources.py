@@ -11,12 +11,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from affiant.errors import ConfigError, LocalError
+from affiant.errors import ConfigError, LocalError, SignerError
 from affiant.signers import opening
 from affiant.signers.forms.spelling import decode, is_key, unwrap
 from affiant.system.files import read_private
 
 VARIABLE = "AFFIANT_KEY"
+KEYRING_SECONDS = 60.0  # for a person who unlocks it
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(?!\\)(.*)", re.DOTALL)  # not C:\\, a drive of Windows
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -104,8 +105,14 @@ def read_keyring(name: str) -> str:
     if not (service and slash and user):
         raise LocalError("key= begins with keyring: and is followed by SERVICE/USER, as in  keyring:affiant/billing")
     keyring = open_keyring()
-    try:
-        text: str | None = keyring.get_password(service, user)
+    from affiant.signers.threads import CallThreads  # noqa: PLC0415 - it loads asyncio
+
+    try:  # it may ask a person to unlock it, where nobody is
+        text: str | None = CallThreads("the keyring").wait(
+            lambda: keyring.get_password(service, user), seconds=KEYRING_SECONDS
+        )
+    except SignerError as error:
+        raise LocalError(f"{error}: unlock it, or name a file instead") from None
     except Exception as error:  # noqa: BLE001 - each keyring has its own
         raise LocalError(f"the keyring cannot be used ({type(error).__name__}): is it there, and unlocked?") from None
     if text is None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from keyring.errors import KeyringLocked
 from affiant import Service
 from affiant.errors import ConfigError, LocalError
 from affiant.jose import keys
+from affiant.signers import sources
 from affiant.signers.local import load_signer
 
 KEY = keys.generate("ES256")
@@ -170,3 +172,14 @@ def test_a_kid_that_no_server_could_have_is_refused(kid: Any) -> None:
     for key in (KEY.to_jwk(), KEY, "vault:transit/billing"):
         with pytest.raises(ConfigError, match="kid must be a string of 1 to 256 printable characters"):
             load_signer(key, kid=kid)
+
+
+def test_a_keyring_that_waits_for_a_person_is_not_waited_for_for_ever(
+    ring: FileKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "KEYRING_SECONDS", 0.1)
+    end = threading.Event()
+    monkeypatch.setattr(ring, "get_password", lambda *_: end.wait(30))
+    with pytest.raises(LocalError, match=r"the keyring did not answer within 0\.1 s: unlock it, or name a file"):
+        load_signer("keyring:affiant/billing")
+    end.set()

@@ -452,11 +452,11 @@ async def test_key_that_was_made_anew_is_not_opened_for_each_request(
     monkeypatch.setattr(kms, "REFUSED_SECONDS", 1.0)
     made = await served.rotate(FIRST, delay=2)
     served.clock.now += 2
-    kept, before = vault.server.key_for, len(service.requests)
-    monkeypatch.setattr(vault.server, "key_for", lambda alg, number=1: kept(alg, number + 7))
+    kept, before = imitations.key_for, len(service.requests)
+    monkeypatch.setattr(imitations, "key_for", lambda alg, number=1: kept(alg, number + 7))
     for _ in range(5):
         assert "another key than that of" not in str(await served.refused())  # the log has it, and not the client
     assert len(service.requests) == before + 1
-    monkeypatch.setattr(vault.server, "key_for", kept)
+    monkeypatch.setattr(imitations, "key_for", kept)
     await asyncio.sleep(1.0)
     assert await served.kid() == made.kid
