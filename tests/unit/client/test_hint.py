@@ -128,8 +128,8 @@ def test_hint_obeys_no_control_character(refuse: Refuse) -> None:
     assert "\x1b" not in str(found)
     assert len(str(found).split("\n")) == 4
     assert len(str(found)) < 2000
-    kid = refuse({}, {}, kid="k\n\x1b[2J" + "x" * 500).hint
-    assert r"kid k\u000a\u001b[2J" in kid
+    typ = refuse({}, {}, header={"typ": "k\n\x1b[2J" + "x" * 500}).hint
+    assert r"typ k\u000a\u001b[2J" in typ
 
 
 def test_unusable_metadata_are_no_reason_to_fail(refuse: Refuse) -> None:

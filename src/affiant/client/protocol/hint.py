@@ -17,6 +17,7 @@ from affiant.oauth.metadata import Metadata
 from affiant.system.text import printable
 
 SKEW_SECONDS = 30  # a larger difference explains a refused assertion
+_UNNOTICED = 2.0  # seconds: a Date has whole ones, and the answer takes time
 _METHODS = "token_endpoint_auth_methods_supported"
 _ALGORITHMS = "token_endpoint_auth_signing_alg_values_supported"
 _MOST_LISTED = 12
@@ -89,7 +90,7 @@ def _shown(sent: Sent, skew: float | None) -> str:
         parts += [f"aud {_brief(claims.get('aud'))}", f"valid for {sent.lifetime} s"]
     if skew is None:
         return f"{', '.join(parts)}; the server sent no Date to compare the clocks"
-    if abs(skew) <= 1:
+    if abs(skew) <= _UNNOTICED:
         return f"{', '.join(parts)}; the clocks agree"
     return f"{', '.join(parts)}; this clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the server's"
 
