@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3.session
@@ -78,14 +78,14 @@ _BUSY, _SERVER_ERROR = 429, 500
 class AwsKey:
     """A key in AWS KMS."""
 
-    def __init__(self, key_id: str, name: str, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, key_id: str, name: str) -> None:
         self._name = name
         self._key_id = key_id
         self._client: Any = None
         with self._configured():
             self._session = boto3.session.Session()
             # boto3 does not read AWS_REGION, which Lambda, ECS and the other SDKs have.
-            self._region = _region(key_id) or self._session.region_name or environment.get("AWS_REGION")
+            self._region = _region(key_id) or self._session.region_name or os.environ.get("AWS_REGION")
         if self._region is None:
             raise LocalError(f"{name}: the region is missing: set AWS_REGION, or name the key by its ARN")
 

@@ -6,7 +6,6 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,9 @@ _LATER = (*range(500, 600), 412, 429)  # 412: a standby has not seen the newest 
 class VaultServer:
     """The server that the environment names."""
 
-    def __init__(self, name: str, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._environment = environment
-        self._address = environment.get(ADDRESS, "").rstrip("/")
+        self._address = os.environ.get(ADDRESS, "").rstrip("/")
         if not self._address:
             raise LocalError(f"{name}: the address is missing: set {ADDRESS}, such as https://vault.example:8200")
         if not is_safe_url(self._address):  # the token would be sent in clear text
@@ -78,8 +76,8 @@ class VaultServer:
     def _headers(self) -> dict[str, str]:
         # Never a local variable where something may fail: some reporters of errors show those.
         headers = {"X-Vault-Token": self._token(), "X-Vault-Request": "true", "Accept-Encoding": "identity"}
-        if self._environment.get(NAMESPACE):
-            headers["X-Vault-Namespace"] = self._environment[NAMESPACE]
+        if os.environ.get(NAMESPACE):
+            headers["X-Vault-Namespace"] = os.environ[NAMESPACE]
         return headers
 
     def _refusal(self, status: int, path: str, right: str) -> LocalError | RemoteError:
@@ -98,11 +96,14 @@ class VaultServer:
 
     def _token(self) -> str:
         """Return the token; the file is read each time, since an agent renews it."""
-        named = self._environment.get(TOKEN_FILE)
-        token = self._environment.get(TOKEN, "")
+        named = os.environ.get(TOKEN_FILE)
         try:
-            if named:
-                token = read_private(Path(named), what="the token of Vault", variable=TOKEN).decode("ascii")
+            # Neither the token nor the environment is a local variable when this fails: some reporters show those.
+            token = (
+                read_private(Path(named), what="the token of Vault", variable=TOKEN).decode("ascii")
+                if named
+                else os.environ.get(TOKEN, "")
+            )
         except (OSError, UnicodeDecodeError):  # not chained: it has the bytes of the secret
             raise LocalError(
                 f"{self._name}: the file that {TOKEN_FILE} names does not exist, or has no token"
@@ -117,7 +118,7 @@ class VaultServer:
         return token
 
     def _read_authorities(self) -> ssl.SSLContext:
-        named = self._environment.get(AUTHORITY)
+        named = os.environ.get(AUTHORITY)
         try:
             return ssl.create_default_context(cafile=named) if named else network.authorities()
         except (OSError, ConfigError) as error:

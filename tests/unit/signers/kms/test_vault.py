@@ -7,6 +7,7 @@ from tests.certificates import make_authority
 from tests.kms.vault import TOKEN, Vault
 
 from affiant.errors import LocalError, RemoteError, Unreachable
+from affiant.signers.kms.vault_http import VaultServer
 from affiant.signers.opening import open_signer
 
 DATA = b"header.claims"
@@ -142,3 +143,20 @@ def test_another_status(vault_server: Vault, status: int, words: str) -> None:
 def test_a_key_is_named(vault_server: Vault, place: str) -> None:
     with pytest.raises(LocalError, match="does not name a key: vault:MOUNT/KEY"):
         open_signer(f"vault:{place}")
+
+
+@pytest.mark.parametrize("content", [b"canary\xff", b"canary\n\ncanary", b""])
+def test_a_token_that_cannot_be_sent_is_in_no_local_variable(
+    content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Attack: a reporter of errors shows the local variables, and with them the environment and the token."""
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    monkeypatch.setenv("VAULT_ADDR", "http://127.0.0.1:9")
+    monkeypatch.setenv("VAULT_TOKEN", "canary")
+    monkeypatch.setenv("VAULT_TOKEN_FILE", str(path))
+    with pytest.raises(LocalError) as caught:
+        VaultServer("vault:transit/billing")
+    frames = caught.traceback[1:]  # without this test
+    assert "canary" not in "".join(repr(frame.locals) for frame in frames)
