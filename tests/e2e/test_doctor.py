@@ -164,6 +164,10 @@ def test_credentials(members: dict[str, Any], examine: Examine, tmp_path: Path) 
     (tmp_path / "billing.json").chmod(0o644)
     assert "chmod 600" in examine()["credentials"]["text"]
     (tmp_path / "billing.json").chmod(0o600)
+    members["profle"], members["x" * 23 + CANARY] = "smart", ""
+    assert "profle, xxx" in examine()["credentials"]["text"]
+    assert CANARY not in str(examine())
+    del members["profle"], members["x" * 23 + CANARY]
     members["issuer"] = f"http://127.0.0.1:{free_port()}"
     assert set(examine()) == {"discovery"}
     members["key"] = {**members["key"], "d": CANARY}

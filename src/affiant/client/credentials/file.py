@@ -95,6 +95,8 @@ class Credentials(NotPickled):
     grant: str | None = None
     subject: str | None = None
 
+    # The names of members that affiant does not know.
+    unread: tuple[str, ...] = field(default=(), compare=False, repr=False)
     # Not in the file: the file itself, and the value of AFFIANT_KEY.
     file: Path | None = field(default=None, repr=False, compare=False)
     key_text: str | None = field(default=None, repr=False)
@@ -149,7 +151,7 @@ class Credentials(NotPickled):
         put_private(path, text + "\n", put=put)
 
 
-_MEMBERS = tuple(name for name in Credentials.__dataclass_fields__ if name not in ("file", "key_text"))
+_MEMBERS = tuple(name for name in Credentials.__dataclass_fields__ if name not in ("unread", "file", "key_text"))
 
 
 def put_private(
@@ -263,7 +265,8 @@ def parse(text: str, *, name: str, file: Path | None = None) -> Credentials:
         if required not in known:
             raise LocalError(f'{name} lacks "{required}"')
     _check_members(known, name)
-    return Credentials(**known, file=file)
+    unread = tuple(name for name in members if name not in ("affiant", *_MEMBERS))
+    return Credentials(**known, file=file, unread=unread)
 
 
 def _check_members(known: dict[str, Any], name: str) -> None:

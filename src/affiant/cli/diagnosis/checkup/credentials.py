@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from affiant.cli.arguments import hide_secrets
 from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding
 from affiant.cli.tokens.options import find
 from affiant.client.credentials import own_key, search
@@ -18,9 +19,10 @@ from affiant.errors import ConfigError, LocalError
 from affiant.oauth.binding import mtls
 from affiant.oauth.metadata import check_issuer
 from affiant.signers.local import find_local
-from affiant.system.text import instant, one_line
+from affiant.system.text import instant, one_line, printable
 
 _SOON = 14  # days
+_LONGEST = 24  # characters of a name: secrets are longer
 
 
 def credentials(examined: Examined) -> Iterator[Finding]:
@@ -44,6 +46,12 @@ def credentials(examined: Examined) -> Iterator[Finding]:
     if folder is not None and _is_open(folder):
         text = f"every user may replace files in {folder}"
         yield Finding("credentials", WARNING, text, f"chmod o-w {shlex.quote(str(folder))}")
+    if found.unread:
+        # Attack: a secret in the place of a name.
+        listed = ", ".join(printable(hide_secrets(name), _LONGEST) for name in found.unread[:5])
+        yield Finding(
+            "credentials", WARNING, f"members that are not known are not used: {listed}", "correct their names"
+        )
     by = f"{place.file} ({place.name})" if place.file is not None else place.name
     yield Finding("credentials", GOOD, f"{found.client_id} at {found.issuer}, from {by}")
 
