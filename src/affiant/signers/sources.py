@@ -107,7 +107,7 @@ def read_keyring(name: str) -> str:
     keyring = open_keyring()
     from affiant.signers.threads import CallThreads  # noqa: PLC0415 - it loads asyncio
 
-    try:  # it may ask a person to unlock it, where nobody is
+    try:  # it may wait for a person to unlock it, even on a server
         text: str | None = CallThreads("the keyring").wait(
             lambda: keyring.get_password(service, user), seconds=KEYRING_SECONDS
         )
