@@ -1,16 +1,20 @@
 """Secrets on the command line: every user of the machine sees the arguments of a process, and shells keep them."""
 
+import json
 import re
+from pathlib import Path
 
 import click
 import pytest
 from tests.unit.cli.commands import LEAVES
 
 from affiant.cli.main import main
+from affiant.jose.keys import generate
 
 _SECRET = re.compile(r"secret|passw|private|\bpin\b|assertion|token|\bkey\b")
-# What an option takes instead of the secret: a file, a number of seconds, a type, or the thumbprint of a key.
-_HARMLESS = {"--access-token-lifetime", "--token-typ", "--key"}
+# What an option takes instead of the secret: a file, a number of seconds, a type, the thumbprint of a key, or where a
+# password is (file:PATH, env:NAME or prompt).
+_HARMLESS = {"--access-token-lifetime", "--token-typ", "--key", "--password", "--new-password"}
 
 
 @pytest.mark.attack(283)
@@ -34,4 +38,19 @@ def test_secret_as_an_option_is_refused_and_not_repeated(
     with pytest.raises(SystemExit) as ended:
         main(["token", *given])
     assert ended.value.code == 2
+    assert "canary" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.attack(283)
+@pytest.mark.parametrize(("words", "option"), [("key show", "--password"), ("key convert", "--new-password")])
+def test_password_itself_is_refused_and_not_repeated(
+    words: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "billing.jwk"
+    path.write_text(json.dumps(generate("ES256").to_jwk()))
+    path.chmod(0o600)
+    target = ["--to", "pem", "--out", str(tmp_path / "out")] if words == "key convert" else []
+    with pytest.raises(SystemExit) as ended:
+        main([*words.split(), str(path), *target, option, "canary"])
+    assert ended.value.code not in (0, None)
     assert "canary" not in "".join(capsys.readouterr())

@@ -40,15 +40,15 @@ def test_ticket_in_a_file(server: Server, tmp_path: Path) -> None:
     assert run(tmp_path, "enroll", str(file), "billing").returncode == 0
 
 
-def test_page_line_by_line(server: Server) -> None:
+def test_page_line_by_line(lone_server: Server) -> None:
     """The two commands of docs/how-to/registration.md, in the folder of the server."""
     ((invited, enrolled),) = re.findall(
         r"^```sh\naffiant (invitation .*)\naffiant (enroll .*)\n```$", PAGE, re.MULTILINE
     )
     for line in (invited, enrolled):
-        done = server.run(*line.split())
+        done = lone_server.run(*line.split())
         assert (done.returncode, done.stderr) == (0, "")
-    assert server.credentials("billing")["scope"] == "orders.read"
+    assert lone_server.credentials("billing")["scope"] == "orders.read"
 
 
 def test_ticket_is_for_one_machine(ticket: str, tmp_path: Path) -> None:

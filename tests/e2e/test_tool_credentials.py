@@ -64,6 +64,14 @@ class Host:
 
 
 @pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of its own: other tests register a client of the name on the page."""
+    with Server(tmp_path_factory.mktemp("server")) as server:
+        server.add_api()
+        yield server
+
+
+@pytest.fixture(scope="module")
 def host(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     home, files = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("files")
     authority = f"127.0.0.1:{free_port()}"

@@ -137,7 +137,7 @@ async def test_calendar_never_replaces_it(served: Served, caplog: pytest.LogCapt
     assert rules.due_at(made, Calendar()) == made.active_at + 83 * DAY
     served.clock.now += 82 * DAY
     await served.keep()
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name.startswith("affiant")]
     served.clock.now += 20 * DAY
     for _ in range(3):
         await served.keep()

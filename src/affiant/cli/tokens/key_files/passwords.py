@@ -29,6 +29,8 @@ def opener(source: str | None) -> Password:
 
     Without a source it is in the environment, or else asked for.
     """
+    if source is not None:  # also where the key needs none: what was given may be the password itself
+        _check(source)
     return _Asked(source)
 
 
@@ -48,18 +50,23 @@ class _Asked(Password):
         return _ask()
 
 
+def _check(source: str) -> None:
+    scheme, _, rest = source.partition(":")
+    if source != PROMPT and (scheme not in ("file", "env") or not rest):
+        # The message does not repeat it.
+        raise click.UsageError(f"a password is named by {SOURCE}: it is never an argument itself")
+
+
 def _find(source: str, *, twice: bool = False) -> bytes:
+    _check(source)
     scheme, _, rest = source.partition(":")
     if source == PROMPT:
         return _ask(twice=twice)
-    if scheme == "file" and rest:
+    if scheme == "file":
         return read_secret(Path(rest), what="the password", variable=VARIABLE)
-    if scheme == "env" and rest:
-        if rest not in os.environ:
-            raise ConfigError("the variable with the password is not set")
-        return os.environ[rest].encode("utf-8", "surrogateescape")
-    # The message does not repeat it: it may be the password itself.
-    raise click.UsageError(f"a password is named by {SOURCE}: it is never an argument itself")
+    if rest not in os.environ:
+        raise ConfigError("the variable with the password is not set")
+    return os.environ[rest].encode("utf-8", "surrogateescape")
 
 
 def _ask(*, twice: bool = False) -> bytes:
