@@ -15,6 +15,8 @@ REPO = Path(__file__).resolve().parent.parent
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+os.environ.pop("GITHUB_ACTIONS", None)  # in a job of GitHub, `affiant token` prints a mask, too
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

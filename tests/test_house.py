@@ -92,6 +92,7 @@ BUNDLES = {
     "testing/messages.py form **parameters": JSON,
     "testing/messages.py proof **claims": JSON,
     "cli/tokens/helper/holder.py run **arguments": CLICK,
+    "cli/tokens/platform.py run **options": CLICK,
     "client/http/requests.py again **options": "those of a hook of niquests",
     "client/http/urllib3.py connection_from_host **named": "urllib3's",
     "client/http/urllib3.py urlopen **options": "urllib3's",

@@ -71,7 +71,7 @@ def find_line(words: list[str]) -> str | None:
 
 def _parse(words: list[str]) -> dict[str, str] | None:
     """Return the options; None unless each is spelt out, at most once, with a plain value."""
-    if words[:1] != ["token"]:
+    if words[:1] != ["token"] or os.environ.get("GITHUB_ACTIONS") == "true":  # there, `main` masks the token
         return None
     found: dict[str, str] = {}
     rest = iter(words[1:])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # a program imports Service in half the time: the first one t
     from affiant.client import events
     from affiant.client.cache import owner
     from affiant.client.cache.sharing import Sharing
-    from affiant.client.credentials import environment, own_key, rotating, search
+    from affiant.client.credentials import environment, own_key, rotating, search, workload
     from affiant.client.credentials import file as credentials_file
     from affiant.client.credentials.file import Credentials
     from affiant.client.http import auth as http_auth
@@ -50,6 +50,7 @@ else:
     own_key = Later("affiant.client.credentials.own_key")
     rotating = Later("affiant.client.credentials.rotating")
     search = Later("affiant.client.credentials.search")
+    workload = Later("affiant.client.credentials.workload")
     owner = Later("affiant.client.cache.owner")
     server = Later("affiant.client.protocol.server")
     token_messages = Later("affiant.oauth.token")
@@ -233,6 +234,50 @@ class Service:
         environment.check_issuer(made.issuer)
         return made
 
+    @classmethod
+    def from_platform(
+        cls,
+        name: str,
+        issuer: str,
+        *,
+        client_id: str | None = None,
+        audience: str | None = None,
+        carrier: str = "assertion",
+        scope: str | None = None,
+        resource: str | None = None,
+        dpop: PrivateKey | dict[str, Any] | str | bytes | Path | bool = False,
+        http: httpx2.Client | None = None,
+        clock: Callable[[], float] = time.time,
+        **more: Unpack[Options],
+    ) -> Service:
+        """Return a service without a secret: each request shows a token by which the platform names this workload.
+
+        It is for authorization servers that trust the platform. The options are those of Service, without the ones for
+        assertions that a service signs itself.
+
+        Args:
+            name: github, gitlab, kubernetes, aws, google, azure, buildkite, circleci, spiffe, file or env. A place may
+                follow: ``kubernetes:PATH``, ``gitlab:VARIABLE``, ``spiffe:unix:///PATH``; it must in ``file:PATH`` and
+                ``env:NAME``.
+            issuer: the identifier of the authorization server.
+            client_id: sent only if given; servers find the client by the token.
+            audience: for which the platform issues the token; the issuer if left out.
+            carrier: "assertion", the token as the grant (RFC 7523 section 2.1), or "client_assertion", the token as
+                authentication for client_credentials (section 2.2).
+            scope: as in Service.
+            resource: as in Service.
+            dpop: as in Service.
+            http: for the requests to the server; the platform is asked without it.
+            clock: as in Service.
+
+        Raises:
+            LocalError: an argument cannot be used. The tokens' own: `token` raises it if the platform gives none.
+        """
+        workload.check(more)
+        words = {"client_id": client_id, "audience": audience, "scope": scope, "resource": resource}
+        found = workload.describe(name, issuer, carrier=carrier, **words)
+        return cls.from_credentials(found, dpop=dpop, http=http, clock=clock, **more)
+
     def token(
         self,
         resource: str | None = None,
@@ -325,7 +370,7 @@ class Service:
             LocalError: this service sends its secret and has no key.
         """
         if not isinstance(self._auth, (client_auth.Assertion, client_auth.JwtBearer)):
-            raise LocalError("this service sends its secret itself; it has no key to sign an assertion with")
+            raise LocalError("this service authenticates in another way: it has no key to sign an assertion with")
         form = self._form(self._key(None, None))
         return self._auth.build(form, client_id=self.client_id, audience=self._audience(), now=self._clock())
 
@@ -363,6 +408,7 @@ class Service:
             has_new_key=has_new_key,
             token_endpoint=more.get("token_endpoint"),
             reach=self._server.reach.inner,
+            clock=self._clock,
         )
         return owner.share(store, mine, self._clock)
 

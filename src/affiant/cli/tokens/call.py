@@ -16,6 +16,7 @@ import httpx2
 from affiant.cli.output import Answered, is_json, json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
+from affiant.cli.tokens.platform import platform_options
 from affiant.client.credentials.file import Credentials
 from affiant.client.http.auth import make_auth
 from affiant.client.http.challenge import find_needed_scope
@@ -37,6 +38,7 @@ _LONGEST = 2000  # characters of a printed line, and of a challenge; all of it w
 
 @click.command()
 @click.argument("url")
+@platform_options
 @credentials_option
 @scope_option
 @resource_option
@@ -50,7 +52,7 @@ _LONGEST = 2000  # characters of a printed line, and of a challenge; all of it w
 @json_option()
 def call(
     url: str,
-    credentials: Path | None,
+    credentials: Path | Credentials | None,
     scope: str | None,
     resource: str | None,
     method: str | None,

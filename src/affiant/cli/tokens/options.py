@@ -28,16 +28,16 @@ scope_option: Callable[[Any], Any] = click.option("--scope", help="scopes to ask
 resource_option: Callable[[Any], Any] = click.option("--resource", metavar="URL", help="the API to ask for")
 
 
-def find(credentials: Path | None, resource: str | None = None, scope: str | None = None) -> Credentials:
+def find(credentials: Path | Credentials | None, resource: str | None = None, scope: str | None = None) -> Credentials:
     """Return the credentials that -c or AFFIANT_CREDENTIALS name, with the certificate that they need (RFC 8705).
 
     Without a wanted scope, the scope of the file is used only for the API of the file: for another API the server
     chooses, because the scope of the file spans all APIs.
     """
-    found = search.find(credentials)
+    found = _find(credentials)
     if found.certificate is None and (found.auth_method in names.BY_TLS or found.certificate_key is not None):
         raise LocalError(
-            f'{search.name_of(credentials)} names no certificate: add "certificate" and "certificate_key",'
+            f'{_name_of(credentials)} names no certificate: add "certificate" and "certificate_key",'
             " the names of its PEM files"
         )
     if scope is None and resource not in (None, found.resource):
@@ -45,11 +45,21 @@ def find(credentials: Path | None, resource: str | None = None, scope: str | Non
     return found
 
 
-def open_service(credentials: Path | None, resource: str | None, scope: str | None, *, dpop: bool = False) -> Service:
+def _find(credentials: Path | Credentials | None) -> Credentials:
+    return credentials if isinstance(credentials, Credentials) else search.find(credentials)
+
+
+def _name_of(credentials: Path | Credentials | None) -> str:
+    return "--from" if isinstance(credentials, Credentials) else search.name_of(credentials)
+
+
+def open_service(
+    credentials: Path | Credentials | None, resource: str | None, scope: str | None, *, dpop: bool = False
+) -> Service:
     """Return the service for a process that runs for long: it reads a file whose key was rotated again."""
     from affiant.client.identity import Service
 
     found = find(credentials, resource, scope)
     # For another API than that of the file the scope of the file must not be sent, and only `found` lacks it.
-    is_as_written = found == search.find(credentials)
+    is_as_written = found == _find(credentials)
     return Service.from_credentials(credentials if is_as_written else found, dpop=dpop)

@@ -10,12 +10,15 @@ import click
 from affiant.cli.output import json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
+from affiant.cli.tokens.platform import mask, platform_options
+from affiant.client.credentials.file import Credentials
 from affiant.client.token import TokenKey
 
 VARIABLE = "ACCESS_TOKEN"
 
 
 @click.command()
+@platform_options
 @credentials_option
 @scope_option
 @resource_option
@@ -31,7 +34,12 @@ VARIABLE = "ACCESS_TOKEN"
 @no_cache_option
 @json_option()
 def token(
-    credentials: Path | None, scope: str | None, resource: str | None, min_ttl: int, no_cache: bool, **form: bool
+    credentials: Path | Credentials | None,
+    scope: str | None,
+    resource: str | None,
+    min_ttl: int,
+    no_cache: bool,
+    **form: bool,
 ) -> None:
     """It is the token kept from the last run while that is valid, else a new one.
 
@@ -48,6 +56,7 @@ def token(
         raise click.UsageError("--header and --env print two different lines: choose one")
     found = find(credentials, resource, scope)
     got = KeptTokens(found, min_ttl=min_ttl, keep=not no_cache).get(TokenKey(resource, scope))
+    mask(got.value, got.refresh_token)
     data = {"access_token": got.value, "expires_at": int(got.expires_at), "scope": got.scope}
     if got.refresh_token:
         data["refresh_token"] = got.refresh_token

@@ -17,9 +17,10 @@ import click
 from affiant.cli.arguments import FILE
 from affiant.cli.output import json_option, show
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
+from affiant.cli.tokens.platform import platform_options
 from affiant.cli.workload.supervision import Signals, Stopped, notify
 from affiant.client.cache.stores.kept import CLOCK_SECONDS
-from affiant.client.credentials.file import put_private
+from affiant.client.credentials.file import Credentials, put_private
 from affiant.client.identity import Service
 from affiant.client.token import Token
 from affiant.errors import ConfigError, Error
@@ -32,6 +33,7 @@ _EXEC_SECONDS = 60
 
 
 @click.command()
+@platform_options
 @credentials_option
 @scope_option
 @resource_option
@@ -47,7 +49,7 @@ _EXEC_SECONDS = 60
 @click.option("--exec", "command", metavar="COMMAND", help="run this after each new token, without a shell")
 @json_option("print one JSON document when the file has its first token")
 def agent(
-    credentials: Path | None,
+    credentials: Path | Credentials | None,
     scope: str | None,
     resource: str | None,
     path: Path,
@@ -78,7 +80,7 @@ def agent(
 
 @dataclass(slots=True)
 class _Agent:
-    credentials: Path | None
+    credentials: Path | Credentials | None
     scope: str | None
     resource: str | None
     path: Path

@@ -17,9 +17,11 @@ from affiant.cli.arguments import FILE
 from affiant.cli.output import json_option, show
 from affiant.cli.server.listening import port
 from affiant.cli.tokens.options import credentials_option, find, open_service, resource_option, scope_option
+from affiant.cli.tokens.platform import platform_options
 from affiant.cli.workload.forwarding import Forwarding
 from affiant.cli.workload.incoming import Incoming
 from affiant.cli.workload.request import Admission, Target
+from affiant.client.credentials.file import Credentials
 from affiant.errors import ConfigError
 from affiant.system.files import read_private
 from affiant.system.network import async_http_client
@@ -32,6 +34,7 @@ _LEAST_SECRET = 16  # characters
 @click.command()
 @click.option("--to", required=True, metavar="URL", help="the API; with a path, all requests go below it")
 @click.option("--listen", required=True, metavar="ADDRESS", help="127.0.0.1:PORT, [::1]:PORT or unix:/PATH")
+@platform_options
 @credentials_option
 @scope_option
 @resource_option
@@ -57,7 +60,7 @@ _LEAST_SECRET = 16  # characters
 def proxy(
     to: str,
     listen: str,
-    credentials: Path | None,
+    credentials: Path | Credentials | None,
     scope: str | None,
     resource: str | None,
     dpop: bool,

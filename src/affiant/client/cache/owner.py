@@ -12,6 +12,7 @@ from affiant.client.cache.stores.store import TokenStore
 from affiant.client.protocol.assertions import Shape
 from affiant.client.protocol.auth import ClientAuth, OverTls
 from affiant.client.protocol.connection import Connection
+from affiant.client.protocol.presented import Presented
 from affiant.client.protocol.prover import Prover
 from affiant.client.token import TokenKey
 from affiant.errors import LocalError
@@ -32,17 +33,17 @@ class Owner:
     has_new_key: bool  # the tokens are bound to a key that no other process has
     token_endpoint: str | None
     reach: str
+    clock: Callable[[], float]
 
     def names(self, key: TokenKey) -> tuple[str, ...]:
         """Return everything that makes the token of one client, key or request another token."""
         auth = self.auth()
-        signer = getattr(auth, "signer", None)
         return (
             "service",
             self.issuer,
             self.client_id,
             type(auth).__name__,
-            "" if signer is None else f"{signer.alg} {signer.kid or ''}",
+            _mark(auth, self.clock()),
             "" if self.prover is None else self.prover.thumbprint,
             self.connection.thumbprint(),
             self.shape.profile.grant,
@@ -64,6 +65,13 @@ class Owner:
 
     def _claims(self) -> dict[str, object]:
         return {} if self.shape.claims is None or callable(self.shape.claims) else dict(self.shape.claims)
+
+
+def _mark(auth: ClientAuth, now: float) -> str:
+    if isinstance(auth, Presented):  # the token says who the client is
+        return auth.mark(now)
+    signer = getattr(auth, "signer", None)
+    return "" if signer is None else f"{signer.alg} {signer.kid or ''}"
 
 
 def share(store: TokenStore, owner: Owner, clock: Callable[[], float]) -> Sharing:

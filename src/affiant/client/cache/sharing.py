@@ -10,6 +10,7 @@ from typing import Any
 
 from affiant.client.cache.stores import kept
 from affiant.client.cache.stores.store import TokenStore
+from affiant.client.platforms.failure import PlatformError
 from affiant.client.token import Token, TokenKey
 from affiant.errors import RemoteError
 
@@ -52,6 +53,8 @@ class Sharing:
         asked = _Asked(request)
         try:
             return self._through(kept.digest(self._names(key)), asked, refused)
+        except PlatformError:  # without its token this process does not know which kept ones are its own
+            raise
         except Exception as error:  # noqa: BLE001 - a store may raise anything
             if asked.error is None:
                 self._complain(error)

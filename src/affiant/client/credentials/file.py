@@ -25,6 +25,7 @@ from affiant.system.files import denied, read_private
 
 if TYPE_CHECKING:  # a kept token is read without it
     from affiant.client.protocol.options import Options
+    from affiant.client.protocol.presented import Presented
 
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
@@ -97,9 +98,10 @@ class Credentials(NotPickled):
 
     # The names of members that affiant does not know.
     unread: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    # Not in the file: the file itself, and the value of AFFIANT_KEY.
+    # Not in the file: the file itself, the value of AFFIANT_KEY, and the platform whose tokens replace a key.
     file: Path | None = field(default=None, repr=False, compare=False)
     key_text: str | None = field(default=None, repr=False)
+    platform: Presented | None = field(default=None, repr=False)
 
     @property
     def options(self) -> Options:
@@ -117,6 +119,8 @@ class Credentials(NotPickled):
     @property
     def key_mark(self) -> str:
         """A text that differs for another private key, and reveals none; read without cryptography."""
+        if self.platform is not None:
+            return self.platform.mark(time.time())
         if self.key is not None:
             return mark_of(self.key)
         named = self.key_text or self.key_file
@@ -151,7 +155,8 @@ class Credentials(NotPickled):
         put_private(path, text + "\n", put=put)
 
 
-_MEMBERS = tuple(name for name in Credentials.__dataclass_fields__ if name not in ("unread", "file", "key_text"))
+_NOT_IN_IT = ("unread", "file", "key_text", "platform")
+_MEMBERS = tuple(name for name in Credentials.__dataclass_fields__ if name not in _NOT_IN_IT)
 
 
 def put_private(

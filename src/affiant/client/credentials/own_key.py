@@ -21,6 +21,8 @@ def locate(found: Credentials) -> Any:
         LocalError: the key cannot be where they say.
     """
     name = found.file or ENVIRONMENT
+    if found.platform is not None:
+        return found.platform
     if found.key_text is not None:
         return KeySource(found.key_text, sources.VARIABLE)
     if found.signer is not None:

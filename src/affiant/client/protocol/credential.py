@@ -10,6 +10,7 @@ from affiant.client.protocol import profiles
 from affiant.client.protocol.assertions import Shape, check
 from affiant.client.protocol.auth import Assertion, ClientAuth, JwtBearer, OverTls, SecretBasic, SecretPost
 from affiant.client.protocol.options import Options
+from affiant.client.protocol.presented import Presented
 from affiant.client.protocol.profiles import Profile
 from affiant.client.protocol.prover import Prover
 from affiant.errors import ConfigError, LocalError
@@ -68,6 +69,8 @@ def make_auth(
 ) -> ClientAuth:
     """Return how the service authenticates, or LocalError."""
     is_grant = shape.is_grant
+    if isinstance(key, Presented):
+        return key
     if password is not None and key is None:
         raise LocalError("key_password= is given, and key= is not: it is the password of an encrypted key")
     if method in names.BY_TLS and key is secret is None and not is_grant:

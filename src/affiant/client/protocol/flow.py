@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from affiant.client.protocol import hint
+from affiant.client.protocol.presented import Presented
 from affiant.errors import LocalError, Refused, Rejected, RemoteError, Unreachable
 from affiant.jose import compact
 from affiant.jose.key_set import KeySet
@@ -151,7 +152,7 @@ def request_token(
     except RemoteError as error:
         error.retry_after = _retry_after(reply, clock())
         if isinstance(error, Refused) and error.error in auth_errors(form) and error.trace_id is None:
-            error.hint = _hint(error, reply, server, clock())
+            error.hint = _hint(error, reply, server, auth, clock())
         raise
 
 
@@ -161,10 +162,12 @@ def auth_errors(form: Form) -> tuple[str, ...]:
     return ("invalid_client", "invalid_grant") if is_grant else ("invalid_client",)
 
 
-def _hint(refused: Refused, reply: Reply, server: Metadata, now: float) -> str:
+def _hint(refused: Refused, reply: Reply, server: Metadata, auth: ClientAuth, now: float) -> str:
     if reply.request is None:
         return ""
     skew = _skew(reply, now) if "date" in reply.headers else None
+    if isinstance(auth, Presented):
+        return auth.explain(reply.request.body, now=now, skew=skew)
     return hint.explain(refused.description, reply.request.body, reply.request.headers, server, now=now, skew=skew)
 
 
@@ -188,7 +191,8 @@ def ask(
     Every attempt is signed again, for the issuer or another audience. If the server's clock differs, the next attempt
     has its time, and `offset` keeps the difference for the next request.
     """
-    patience, offset, may_be_late = Patience(), offset or Offset(), {*auth_errors(form), "invalid_dpop_proof"}
+    patience, offset = Patience(), offset or Offset()
+    again, may_be_late = _occasions(again, auth, form)
 
     def signed() -> Send:
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
@@ -212,6 +216,14 @@ def ask(
     if patience.attempts and has_nonce and _error(reply) == "use_dpop_nonce":
         reply = yield from persist(signed, patience, again, clock)
     return reply
+
+
+def _occasions(again: frozenset[int], auth: ClientAuth, form: Form) -> tuple[frozenset[int], set[str]]:
+    """Return after which statuses the request is sent again, and after which errors with the server's time."""
+    if isinstance(auth, Presented) and not auth.may_resend:
+        # A server that takes the one token once would answer the second attempt with a replay, and not with its reason.
+        return again & NOT_TAKEN, {"invalid_dpop_proof"}
+    return again, {*auth_errors(form), "invalid_dpop_proof"}
 
 
 def find_revoked(
