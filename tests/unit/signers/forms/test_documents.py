@@ -29,6 +29,7 @@ from affiant import Service
 from affiant.errors import ConfigError, LocalError
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
+from affiant.signers.forms.rounds import MAX_ROUNDS
 from affiant.signers.local import load_signer
 from affiant.signers.sources import find_mark
 
@@ -176,10 +177,9 @@ def many_rounds(rounds: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_a_key_that_takes_minutes_to_open_is_refused_at_once(wrap: str) -> None:
     """Attack: the number is in the file, and the library that counts to it can be stopped by nothing."""
-    for rounds in (10_000_001, 2**31 - 1, 2**40, 2**63):
-        for data in many_rounds(rounds):
-            with pytest.raises(ConfigError, match="so many rounds"):
-                load_signer(WRAPS[wrap](data), password=PASSWORD)
+    for data in many_rounds(MAX_ROUNDS + 1):
+        with pytest.raises(ConfigError, match="so many rounds"):
+            load_signer(WRAPS[wrap](data), password=PASSWORD)
 
 
 def test_a_password_that_is_not_utf8_does_not_open_a_container() -> None:
