@@ -1,4 +1,4 @@
-"""The code of docs/how-to/foreign-servers.md runs as it is there, against servers that enforce the rules of each field."""
+"""The code of docs/how-to/foreign-servers.md and of the profiles runs as it is there, against servers with their rules."""
 
 import base64
 import json
@@ -20,7 +20,11 @@ from affiant import Service
 from affiant.errors import Refused
 from affiant.jose import keys
 
-PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "foreign-servers.md").read_text("utf-8")
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
+PAGES = ("fapi.md", "google.md", "maskinporten.md", "nhs.md", "salesforce.md", "smart.md")
+PAGE = "\n".join(
+    page.read_text("utf-8") for page in (HOW_TO / "foreign-servers.md", *(HOW_TO / "profiles" / name for name in PAGES))
+)
 SECTIONS = dict(re.findall(r"^#+ ([^\n]*)\n(.*?)(?=^#+ |\Z)", PAGE, re.DOTALL | re.MULTILINE))
 PROFILES = {
     "SMART Backend Services": "smart",
@@ -68,7 +72,6 @@ def server(request: pytest.FixtureRequest, rsa_key: rsa.RSAPrivateKey) -> Iterat
 @pytest.mark.parametrize(("server", "title"), [(title, title) for title in PROFILES], indirect=["server"])
 def test_section_gets_a_token(server: Imitation, title: str, folder: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     names: dict[str, Any] = {}
-    exec("from affiant import Service", names)
     if title == "Google":
         account = {
             "client_email": "billing",
