@@ -1,7 +1,5 @@
 """Values in common."""
 
-import gc
-
 from affiant.system.remembered import Remembered
 
 
@@ -15,7 +13,6 @@ def test_value_is_in_common_while_it_is_in_use() -> None:
     assert remembered.get("a", Thing) is first
     assert remembered.get("b", Thing) is not first
     del first
-    gc.collect()
     assert len(remembered._values) == 0
 
 
