@@ -20,7 +20,7 @@ def _row(library: str) -> dict[str, dict[str, Any]]:
         return {experiment.name: found for experiment, found in zip(COUNTED, cells, strict=True)}
 
 
-@pytest.mark.parametrize("library", ["affiant_httpx2_async", "affiant_requests"])
+@pytest.mark.parametrize("library", ["affiant_httpx2_async", pytest.param("affiant_requests", marks=pytest.mark.soak)])
 def test_every_cell_is_right(library: str) -> None:
     assert {name: found["shown"] for name, found in _row(library).items() if found["right"] is False} == {}
 

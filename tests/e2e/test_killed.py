@@ -30,7 +30,7 @@ observe = ["typ"]
 NEW = ("client", "new", "kept.a")
 SECRET = (*NEW, "--auth", "client_secret_basic")
 COMMANDS = [
-    pytest.param(NEW, id="key"),
+    pytest.param(NEW, id="key", marks=pytest.mark.soak),  # `several` begins with its steps
     pytest.param(SECRET, id="secret"),
     pytest.param((*NEW, "kept.b", "--scope", "read"), id="several"),
     pytest.param(("apply", "registry.toml", "--yes", "--credentials-to", "."), id="apply"),
