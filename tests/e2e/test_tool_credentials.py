@@ -183,7 +183,7 @@ def test_docker_is_answered_in_its_protocol(host: Host) -> None:
     assert (got["ServerURL"], got["Username"]) == (host.authority, "billing")
     assert json.loads(host.shell(f"{ask} list", AFFIANT_CREDENTIALS=mine)) == {host.authority: "billing"}
     host.shell(f"{ask} erase <<<registry.example", AFFIANT_CREDENTIALS=mine)
-    again = json.loads(host.shell(f"{ask} get <<<http://registry.example", AFFIANT_CREDENTIALS=mine))
+    again = json.loads(host.shell(f"{ask} get <<<http://{host.authority}", AFFIANT_CREDENTIALS=mine))
     assert again["Secret"] != got["Secret"]
     other = host.shell(f"{ask} get <<<other.example", fails=True, AFFIANT_CREDENTIALS=mine)
     assert other == "credentials not found in native keychain\n"
@@ -202,9 +202,9 @@ def test_pip_installs(host: Host) -> None:
 
 def test_pip_is_answered_as_by_keyring(host: Host) -> None:
     ask = "affiant helper pip -c /etc/billing.affiant.json"
-    (token,) = host.shell(f"{ask} get http://index.example/simple/ billing").splitlines()
+    (token,) = host.shell(f"{ask} get http://{host.authority}/simple/ billing").splitlines()
     assert host.shell(f"{ask} get index.example --mode creds").splitlines() == ["billing", token]
-    for words in ("get http://other.example/ billing", "set http://index.example/ billing"):
+    for words in ("get http://other.example/ billing", f"set http://{host.authority}/ billing"):
         assert host.shell(f"{ask} {words}", fails=True) == ""
 
 

@@ -1,4 +1,4 @@
-"""What a platform's token says, read before it is sent. Its signature is for the server to verify."""
+"""The claims of a platform's token, read before it is sent. The server verifies its signature."""
 
 from __future__ import annotations
 
