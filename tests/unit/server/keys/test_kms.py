@@ -4,9 +4,7 @@ import asyncio
 import base64
 import json
 import logging
-import os
 import threading
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
+from tests.forked_signature import sign_in_a_child
 from tests.kms import server as imitations
 from tests.kms import vault
 from tests.kms.vault import Vault as VaultServer
@@ -429,20 +428,7 @@ async def test_child_that_was_forked_calls_from_threads_of_its_own(served: Serve
     made = await served.rotate(FIRST)
     opened = served.vault.open(made)
     await compact.sign_with("JWT", {}, opened.signer)
-    read, write = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that threads are left behind is what is tested
-        child = os.fork()
-    if child == 0:
-        try:
-            text = asyncio.run(asyncio.wait_for(compact.sign_with("JWT", {"by": "child"}, opened.signer), 20))
-            os.write(write, text.encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        text = await asyncio.to_thread(pipe.read)
-    await asyncio.to_thread(os.waitpid, child, 0)
+    text = await sign_in_a_child(opened.signer)
     assert compact.verify(compact.parse(text), opened.public).claims == {"by": "child"}
 
 

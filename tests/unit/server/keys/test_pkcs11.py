@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import threading
-import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from pkcs11 import Attribute, Mechanism, exceptions
 from tests import softhsm
+from tests.forked_signature import sign_in_a_child
 from tests.softhsm import LABEL, PIN
 
 from affiant.errors import ConfigError, SignerError, StoreError
@@ -266,20 +266,7 @@ async def test_a_child_that_was_forked_begins_a_session_of_its_own(token: Token)
     vault = Vault(MASTER, token)
     opened = vault.open(await vault.generate("ES256", now=NOW))
     parent = threading.get_ident(), os.getpid()
-    read, write = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that threads are left behind is what is tested
-        child = os.fork()
-    if child == 0:
-        try:
-            text = asyncio.run(asyncio.wait_for(compact.sign_with("JWT", {"by": "child"}, opened.signer), 20))
-            os.write(write, text.encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        text = await asyncio.to_thread(pipe.read)
-    await asyncio.to_thread(os.waitpid, child, 0)
+    text = await sign_in_a_child(opened.signer)
     assert compact.verify(compact.parse(text), opened.public).claims == {"by": "child"}
     compact.verify(compact.parse(await compact.sign_with("JWT", {}, opened.signer)), opened.public)
     assert parent == (threading.get_ident(), os.getpid())
