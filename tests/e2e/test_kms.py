@@ -18,6 +18,7 @@ from tests.process import Server
 
 from affiant import Guard, testing
 from affiant.jose.keys import PrivateKey
+from affiant.oauth import names
 from affiant.server.keys.calendar import SEEN_SECONDS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "kms.md"
@@ -107,6 +108,9 @@ async def test_server_signs_with_a_key_in_a_kms(kms: Kms, tmp_path: Path) -> Non
         assert await asked.tokens(4) == {"503"}
         kms.imitation.spoil = lambda members: members
         await asked.until(made["kid"])
+        server.affiant("signing-key", "rotate", "--now", "--key", "awskms:ES384")
+        document = httpx2.get(f"{server.issuer}{names.WELL_KNOWN_OPENID}").json()
+        assert document["id_token_signing_alg_values_supported"] == ["ES256", "ES384"]
 
 
 @pytest.mark.parametrize("kms", ["vault"], indirect=True)

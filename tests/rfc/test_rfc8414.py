@@ -6,10 +6,13 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from tests.rfc.conftest import running
+from authlib.oidc.discovery import OpenIDProviderMetadata
+from tests.rfc.conftest import API, OTHER_API, running
 
-from affiant.jose import base64url
+from affiant.jose import base64url, compact
 from affiant.oauth import metadata
+from affiant.server.keys import signing_keys
+from affiant.server.keys.vault import Vault
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, NOW, Server
 
@@ -159,6 +162,27 @@ async def test_unavailable_algorithm_is_omitted(server: Server) -> None:
 async def test_openid_place_has_same_document(server: Server) -> None:
     other = (await server.http.get("/.well-known/openid-configuration")).json()
     assert other == await _document(server)
+
+
+LISTED = "id_token_signing_alg_values_supported"
+
+
+async def test_algorithms_are_those_of_the_tokens(server: Server) -> None:
+    """OpenID Connect Discovery 3, for relying parties that verify access tokens with it: no algorithm too many."""
+    assert (await _document(server))[LISTED] == ["ES256"]
+    await server.store.apis.update(OTHER_API, lambda api: replace(api, signing_alg="RS256"))
+    await server.add_client("c2", resources=(API, OTHER_API), scope=("read", "other.read"))
+    tokens = [await server.token("c2", resource=api) for api in (API, OTHER_API)]
+    signed = {compact.parse(token["access_token"]).alg for token in tokens}
+    assert (await _document(server))[LISTED] == sorted(signed) == ["ES256", "RS256"]
+
+
+async def test_openid_readers_that_want_rs256(server: Server) -> None:
+    """Authlib checks this rule for OpenID providers: what passes it is a key for RS256, and not a promise."""
+    with pytest.raises(ValueError, match="RS256"):
+        OpenIDProviderMetadata(await _document(server)).validate_id_token_signing_alg_values_supported()
+    await signing_keys.ensure(server.store, Vault(server.master_key), now=NOW, line="RS256")
+    OpenIDProviderMetadata(await _document(server)).validate_id_token_signing_alg_values_supported()
 
 
 @pytest.mark.rfc(8414, "5")

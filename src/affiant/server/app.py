@@ -290,8 +290,8 @@ class _Parts:
 async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed | site.Stub]) -> dict[str, Any]:
     await parts.directory.refresh()
     said = [part.metadata() for part in mounted]
-    keys, chosen = parts.directory.published_keys(), parts.options
-    return site.metadata(parts.issuer, said, keys=keys, demands=chosen.demands, mtls_url=chosen.mtls_url)
+    keys = parts.directory.published_keys()
+    return site.metadata(parts.issuer, said, keys=keys, mtls_url=parts.options.mtls_url)
 
 
 class _LateFetcher:

@@ -15,7 +15,7 @@ METADATA = (
     Member("jwks_uri", "the keys that tokens verify with", "RFC 8414 2"),
     Member("response_types_supported", "empty: users do not log in here", "RFC 8414 2"),
     Member("subject_types_supported", "`public`; for readers of OpenID Connect discovery, as are the next", "OpenID Connect Discovery 3"),
-    Member("id_token_signing_alg_values_supported", "`RS256` and the algorithm of each key at `jwks_uri`; no ID token is ever signed, but some libraries check access tokens against this", "OpenID Connect Discovery 3"),
+    Member("id_token_signing_alg_values_supported", "the algorithms of the keys at `jwks_uri`, with which access tokens are signed; no ID token is ever signed, but some relying parties check access tokens against this", "OpenID Connect Discovery 3"),
     Member("service_documentation", "the pages of the reasons", "RFC 8414 2"),
     Member("token_endpoint", "where tokens are asked for", "RFC 8414 2"),
     Member("token_endpoint_auth_methods_supported", "how clients authenticate there", "RFC 8414 2"),

@@ -22,7 +22,6 @@ from affiant.server.published import pages
 from affiant.server.published.public import ANY_ORIGIN, Show, is_known, public_route, route
 from affiant.server.published.revocations import RevocationFeed
 from affiant.server.registry.directory import Directory
-from affiant.server.registry.profiles import Demands
 from affiant.server.request.background import Background
 from affiant.server.request.http import NO_STORE
 from affiant.server.request.notes import without_credentials
@@ -91,7 +90,7 @@ def _show_keys(directory: Directory, max_age: int) -> Show:
 
 
 def metadata(
-    issuer: str, parts: Iterable[dict[str, Any]], *, keys: KeySet, demands: Demands, mtls_url: str | None = None
+    issuer: str, parts: Iterable[dict[str, Any]], *, keys: KeySet, mtls_url: str | None = None
 ) -> dict[str, Any]:
     """Return the metadata of this server; OpenID Connect discovery serves the same members."""
     document: dict[str, Any] = {
@@ -100,7 +99,7 @@ def metadata(
         # RFC 8414 section 2 requires the member, section 3.2 forbids it empty; clients need it, so it is empty.
         "response_types_supported": [],
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": _signing_algorithms(keys, demands),
+        "id_token_signing_alg_values_supported": _signing_algorithms(keys),
         "service_documentation": f"{issuer}/errors",
     }
     for part in parts:
@@ -111,14 +110,14 @@ def metadata(
     return document
 
 
-def _signing_algorithms(keys: KeySet, demands: Demands) -> list[str]:
-    """Return the algorithms of the published keys, after those that a specification requires.
+def _signing_algorithms(keys: KeySet) -> list[str]:
+    """Return the algorithms of the published keys: with these, and no others, access tokens are signed.
 
-    No ID token is ever signed, but resource servers such as express-oauth2-jwt-bearer check the `alg` of access tokens
-    against this member: an algorithm that is missing here makes them reject good tokens.
+    No ID token is ever signed, but relying parties read this member for whatever token they verify:
+    express-oauth2-jwt-bearer rejects an algorithm that is missing here. OpenID Connect Discovery 3 wants RS256 from
+    every OpenID provider, which this server is not: it lists RS256 when it has a key for it (`--signing-alg RS256`).
     """
-    required = demands.algorithms or ("RS256",)  # OpenID Connect Discovery 3: RS256 MUST be included
-    return [*required, *sorted({key.alg for key in keys.keys if key.alg is not None}.difference(required))]
+    return sorted({key.alg for key in keys.keys if key.alg is not None})
 
 
 class Health:
