@@ -90,6 +90,8 @@ class Reason(Enum):
         "Set typ to client-authentication+jwt; an access token or a proof is no client assertion.", "RFC 8725 3.11")
     ISS_SUB = Row("assertion.issuer_subject", 401, "invalid_client", 4, "iss and sub must both be the client_id",
         "Set iss and sub to the client_id.", "RFC 7523 3")
+    TRUST_UNKNOWN = Row("trust.unknown", 401, "invalid_client", 4, "this server does not trust the issuer of this token",
+        "Let an operator trust the issuer: affiant trust add. A client that signs its own assertion sets both iss and sub to its client_id.", "RFC 7523 3")
     CLIENT_ID = Row("assertion.client_id", 401, "invalid_client", 4, "the parameter client_id names another client than the assertion",
         "Send the client_id of the assertion, or none.", "RFC 7521 4.2")
     # step 5: the client
@@ -97,6 +99,8 @@ class Reason(Enum):
         "Register it: affiant client new.", "RFC 6749 5.2")
     CLIENT_DISABLED = Row("client.disabled", 401, "invalid_client", 5, "the client is disabled",
         "Enable it: affiant client enable.", "RFC 6749 5.2")
+    TRUST_DISABLED = Row("trust.disabled", 401, "invalid_client", 5, "the trust in the issuer of this token is disabled",
+        "Enable it, if its tokens shall be taken again: affiant trust update NAME --enabled true.", "RFC 7523 3")
     CLIENT_METHOD = Row("client.method", 401, "invalid_client", 5, "the client is registered for another authentication method",
         "Authenticate as registered (affiant client show).", "RFC 7591 2")
     # step 6: the key
@@ -104,6 +108,10 @@ class Reason(Enum):
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 8725 3.1")
     KEY_UNKNOWN = Row("key.unknown", 401, "invalid_client", 6, "no key with this kid is registered for the client",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 4.1.4")
+    TRUST_KEYS = Row("trust.keys_unavailable", 401, "invalid_client", 6, "the keys of the trusted issuer cannot be had",
+        "Look at  affiant trust show NAME,  and upload the keys where this server cannot reach the issuer: affiant trust update NAME --jwks FILE.", "RFC 7523 3")
+    TRUST_KEY_UNKNOWN = Row("trust.key_unknown", 401, "invalid_client", 6, "the trusted issuer has no key that fits this token",
+        "If the issuer has changed its keys and they were uploaded, upload the new ones: affiant trust update NAME --jwks FILE.", "RFC 7517 4.5")
     KEY_NONE = Row("key.none", 401, "invalid_client", 6, "the client has no live key that fits the alg",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 D")
     JWKS_BLOCKED = Row("jwks.blocked", 401, "invalid_client", 6, "the host of the client's jwks_uri has an address that this server may not connect to",
@@ -136,6 +144,8 @@ class Reason(Enum):
         "Set typ to client-authentication+jwt.", "RFC 8725 3.11")
     JKU = Row("assertion.jku", 401, "invalid_client", 8, "jku is not the jwks_uri that is registered for the client",
         "Set jku to the jwks_uri that is registered (affiant client show), or leave it out: keys are fetched from there only.", "RFC 7515 4.1.2")
+    TRUST_AUDIENCE = Row("trust.audience", 401, "invalid_client", 8, "aud of the token is not what the trust expects",
+        "Let the platform write the issuer identifier of this server into aud, alone; or set what it writes: affiant trust update NAME --audience AUD.", "RFC 7523 3")
     AUDIENCE = Row("assertion.audience", 401, "invalid_client", 8, "aud must be the issuer of this server, alone",
         "Set aud to the issuer exactly as the server's metadata spell it.", "draft-ietf-oauth-rfc7523bis 4")
     # step 9: the time
@@ -145,6 +155,8 @@ class Reason(Enum):
         "Leave nbf out and set iat to now.", "RFC 7519 2")
     EXPIRED = Row("assertion.expired", 401, "invalid_client", 9, "the assertion has expired",
         "Compare the clocks of both machines (timedatectl status), and sign a new assertion for each request.", "RFC 7523 3")
+    TRUST_LIFETIME = Row("trust.lifetime", 401, "invalid_client", 9, "the token lives longer than the trust allows",
+        "Ask the platform for a token with a shorter life, or allow it: affiant trust update NAME --max-lifetime SECONDS.", "RFC 7521 5.2")
     LIFETIME = Row("assertion.lifetime", 401, "invalid_client", 9, "exp is more than 300 seconds away",
         "Set exp to now plus 60, in seconds (not milliseconds).", "RFC 7523 3")
     NOT_YET = Row("assertion.not_yet_valid", 401, "invalid_client", 9, "nbf is in the future",
@@ -158,6 +170,14 @@ class Reason(Enum):
     # step 10: the jti
     JTI = Row("assertion.jti", 401, "invalid_client", 10, "jti must be a string of 1 to 256 characters",
         "Set jti to a new random value for each assertion.", "OpenID Connect Core 9")
+    TRUST_REFUSES = Row("trust.refuses", 401, "invalid_client", 10, "the trust refuses tokens with this claim",
+        "Run the job another way: this kind of token is one that outsiders can obtain. affiant trust show NAME lists what it refuses.", "RFC 7523 3")
+    TRUST_AMBIGUOUS = Row("trust.ambiguous", 401, "invalid_client", 10, "more than one rule, or trust, fits this token",
+        "Send client_id to choose, or narrow the rules: affiant rule list.", "RFC 7523 3")
+    RULE_NONE = Row("rule.none", 401, "invalid_client", 10, "no rule fits this token",
+        "Compare the token with the rules: affiant trust test FILE.", "RFC 7523 3")
+    RULE_COPIES = Row("rule.copied_claims", 401, "invalid_client", 10, "the claims that the rule copies are too long for an access token",
+        "Copy fewer: affiant rule update NAME --copy-claim CLAIM.", "RFC 7519 4")
     DPOP_MISSING = Row("dpop.missing", 400, "invalid_dpop_proof", 10, "this client's tokens are bound to a key, and the request brings no DPoP proof",
         "Send a DPoP header with a proof (RFC 9449), or allow the client tokens without a proof: affiant client update NAME --dpop optional.", "RFC 9449 5.2")
     DPOP_HEADERS = Row("dpop.headers", 400, "invalid_dpop_proof", 10, "the request must have one DPoP header",
@@ -196,6 +216,8 @@ class Reason(Enum):
         "Send the names of the scopes only.", "RFC 6749 3.3")
     SCOPE_NOT_ALLOWED = Row("scope.not_allowed", 400, "invalid_scope", 0, "the client may not ask for one of these scopes at this resource",
         "Ask for granted scopes, or have the scope granted.", "RFC 6749 3.3")
+    NOTHING_LEFT = Row("ceiling.nothing_left", 400, "invalid_grant", 0, "the limits of the client, the rule and the presented token leave nothing to grant",
+        "Compare the scopes and lifetimes of the client, the API and the rule: affiant explain TRACE_ID shows each.", "RFC 7521 4.1")
     RESOURCE_MALFORMED = Row("resource.malformed", 400, "invalid_target", 0, "resource must be an absolute URI without a fragment",
         "Send the identifier of the API exactly as it is registered.", "RFC 8707 2")
     RESOURCE_NOT_ALLOWED = Row("resource.not_allowed", 400, "invalid_target", 0, "the client may not ask for this resource",

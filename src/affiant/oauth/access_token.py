@@ -38,6 +38,12 @@ class AccessTokenClaims(Value, frozen=True, omit_defaults=True):
     client_key: str | None = None  # the key or secret that obtained the token, which is revoked with it
     authorization_details: Details = ()  # RFC 9396 section 9.1
     cnf: dict[str, str] | None = None  # see `confirmation`
+    rule: str | None = None  # by which the token of a trusted issuer obtained this one, as TRUST/RULE
+    src: dict[str, Any] | None = None  # of that token: its iss, and the claims that the rule copies
+    act: dict[str, Any] | None = None  # the party that acts for sub (RFC 8693 section 4.1)
+    sub_profile: str | None = None  # the kind of sub (OAuth Actor Profile)
+    parents: tuple[dict[str, str], ...] = ()  # the tokens that it was exchanged for: see `revocations.lineage`
+    task: str | None = None  # the task of the client that it is for
 
 
 class AccessToken(Value, frozen=True):

@@ -186,18 +186,18 @@ def _names_us(aud: object, known: tuple[str, ...]) -> bool:
 
 def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason]:
     """Step 9: exp, nbf and iat (RFC 7523 section 3, RFC 7519 section 4.1)."""
-    exp = _check_exp(claims, now)
+    exp = check_exp(claims, now)
     try:
         nbf, iat = instant(claims, "nbf"), instant(claims, "iat")
     except ValueError as error:
         raise Rejected(Reason.TIME_CLAIM, expected="seconds since 1970", got=f"{error} is not a number") from None
     if rules.made_after is not None:
-        _check_made_after(iat, rules.made_after, now)
+        check_made_after(iat, rules.made_after, now, longest=LIFETIMES["legacy"])
     # Order: before the lifetime. If the clock is far ahead, iat explains more than exp.
     if nbf is not None:
-        _check_begins("nbf", nbf, Reason.NOT_YET, exp, now)
+        check_begins("nbf", nbf, Reason.NOT_YET, exp, now)
     if iat is not None:
-        _check_begins("iat", iat, Reason.IAT_FUTURE, exp, now)
+        check_begins("iat", iat, Reason.IAT_FUTURE, exp, now)
     observed: list[Reason] = []
     usual = min(LIFETIMES[rules.lifetime], MAX_LIFETIME) + LEEWAY
     if exp - now > usual:
@@ -207,7 +207,8 @@ def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason
     return observed
 
 
-def _check_exp(claims: dict[str, Any], now: float) -> float:
+def check_exp(claims: dict[str, Any], now: float) -> float:
+    """Return `exp`, or reject an assertion without it or after it."""
     try:
         exp = instant(claims, "exp")
     except ValueError:
@@ -219,15 +220,17 @@ def _check_exp(claims: dict[str, Any], now: float) -> float:
     return exp
 
 
-def _check_begins(name: str, begins: float, reason: Reason, exp: float, now: float) -> None:
+def check_begins(name: str, begins: float, reason: Reason, exp: float, now: float) -> None:
+    """Reject an assertion whose `nbf` or `iat` is in the future, or after its `exp`."""
     if begins > now + LEEWAY:
         raise Rejected(reason, expected=f"{name} at most {LEEWAY} s ahead", got=f"{int(begins - now)} s ahead")
     if begins > exp:
         raise Rejected(Reason.TIME_CLAIM, expected=f"{name} not after exp", got=f"{int(begins - exp)} s after")
 
 
-def _check_made_after(iat: float | None, made_after: int, now: float) -> None:
-    if now > made_after + LIFETIMES["legacy"] + 2 * LEEWAY:
+def check_made_after(iat: float | None, made_after: int, now: float, *, longest: int) -> None:
+    """Reject what was made before the server lost its memory, until all of that has expired."""
+    if now > made_after + longest + 2 * LEEWAY:
         return
     # The client's clock may have been ahead of the server's.
     first = made_after + LEEWAY

@@ -22,13 +22,15 @@ from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.system.values import Value
 
+# The claims by which one token can be revoked, in its own and in its descendants' tokens.
+_LINEAGE = ("jti", "client_id", "client_key", "rule", "task")
 FAMILY_MARK = "."  # after the family of refresh tokens, in the jti of a token that was issued with one
 MAX_BYTES = 8_388_608  # of a feed: about 250,000 revocations
 PERIOD = 300  # seconds after which the feed is signed again, even without a change
 LIFETIME = 3 * PERIOD  # seconds for which it is valid after that
 DIGEST_BYTES = 16  # 128 bits: a second name with the same digest cannot be found
 SEEN_SECONDS = 2  # in which a node may not know a revocation yet; its clock may also be ahead
-_WHOLE = frozenset({"jti", "family", "key"})
+_WHOLE = frozenset({"jti", "family", "key", "task"})
 
 
 class Feed(Value, frozen=True):
@@ -63,7 +65,22 @@ def named(claims: dict[str, Any]) -> list[tuple[str, str]]:
     found = [("all", "")]
     found += [("api", value) for value in audiences(claims)]
     found += [(kind, value) for kind, value in _of_one(claims) if value]
+    # What ends a token ends all that were exchanged for it (RFC 8693), and for those in turn.
+    for parent in parents(claims):
+        found += [(kind, value) for kind, value in _of_one(parent) if value]
     return found
+
+
+def parents(claims: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the claims by which the tokens can be revoked that this one descends from, the first one first."""
+    found = claims.get("parents")
+    return [parent for parent in found if isinstance(parent, dict)] if isinstance(found, list) else []
+
+
+def lineage(claims: dict[str, Any]) -> tuple[dict[str, str], ...]:
+    """Return the `parents` of a token that is exchanged for the one with these claims."""
+    own = {name: value for name in _LINEAGE if (value := text(claims, name)) is not None}
+    return (*parents(claims), own)
 
 
 def digests(claims: dict[str, Any]) -> tuple[bytes, ...]:
@@ -92,6 +109,11 @@ def of_key(client_id: str | None, client_key: str | None) -> str | None:
     Attack: a client registers the public key of another, and revokes it. The name contains the client_id.
     """
     return f"{client_id} {client_key}" if client_id and client_key else None
+
+
+def of_task(client_id: str | None, task: str | None) -> str | None:
+    """Return the name of all tokens that a client obtained for one task."""
+    return f"{client_id} {task}" if client_id and task else None
 
 
 @lru_cache(maxsize=4096)  # a guard looks for the same few names with each request
@@ -151,6 +173,10 @@ def _of_one(claims: dict[str, Any]) -> Iterable[tuple[str, str | None]]:
     yield "client", text(claims, "client_id")
     yield "key", of_key(text(claims, "client_id"), text(claims, "client_key"))
     yield "key", text(claims, "client_key")  # of any client: only an operator revokes by it
+    rule = text(claims, "rule")
+    yield "rule", rule
+    yield "trust", rule.partition("/")[0] if rule is not None else None
+    yield "task", of_task(text(claims, "client_id"), text(claims, "task"))
 
 
 def _is_second(value: object) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from affiant.oauth import names
 from affiant.oauth.binding.dpop import Nonces
 from affiant.server.admin.calls import AdminContext
 from affiant.server.admin.roles import PATH as ADMIN_PATH
@@ -35,6 +36,7 @@ from affiant.server.registration.endpoints import PATH, ManagementEndpoint, Regi
 from affiant.server.registration.records import Policy
 from affiant.server.registry.addresses import Allowed
 from affiant.server.registry.directory import Directory
+from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.registry.remote_keys import Fetch, Fetched, RemoteKeys
 from affiant.server.request.background import Background, Piece
 from affiant.server.request.endpoint import Context, Endpoint
@@ -190,6 +192,7 @@ class _Parts:
             fresh_seconds=options.fresh_seconds,
         )
         self.remote_keys = remote_keys
+        self.trust_keys = TrustKeys()
         self.uses = Uses(store.key_uses)
         self.inquiry = Inquiry(store.ledger, clock)
         self.signers = Signers(self.directory, store, vault, clock=clock)
@@ -199,6 +202,7 @@ class _Parts:
             certificates=options.certificates,
             methods=options.auth_methods,
             remote_keys=remote_keys,
+            trust_keys=self.trust_keys,
         )
         self.context = Context(issuer, store.ledger, limits, self.uses, clock, self.inquiry.offer)
 
@@ -279,7 +283,7 @@ class _Parts:
         chosen = self.options
         is_closed = partial(touches_admin, api=identifier(self.issuer))
         return Policy(
-            self.authenticator.methods,
+            tuple(name for name in self.authenticator.methods if name in names.REGISTRABLE_METHODS),
             chosen.demands,
             chosen.software_statement_issuers,
             chosen.jwks_uri_allowed,
@@ -357,6 +361,7 @@ async def _life(
             yield
             feed.stop()
             await parts.remote_keys.close()
+            await parts.trust_keys.close()
     finally:
         await parts.vault.close()
         await parts.store.close()

@@ -110,6 +110,12 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     also: str | None = None  # codes of further reasons to refuse the request, separated by spaces
     policies: str | None = None  # per broken rule, the client's policy that accepts the assertion, or `none`
     token: str | None = None  # jti of the issued access token
+    rule: str | None = None  # that found the client, as TRUST/RULE
+    issuer: str | None = None  # of a platform's token, as it claims
+    claims: str | None = None  # of a refused one, shortened: JSON text of those that rules can be about
+    nearest: str | None = None  # of the rules that it did not meet: JSON text of each condition, expected and got
+    parent: str | None = None  # jti of the access token that was exchanged
+    task: str | None = None  # that the issued token is for
     by: str | None = None  # who changed something: a client of the admin API, or the command line
     subject: str | None = None  # what was changed
     before: str | None = None  # JSON text without secrets
@@ -158,7 +164,7 @@ class Revocation(Value, frozen=True):
 
     `kind` is ``jti`` (one token), ``family`` (those of one family of refresh tokens), ``key`` (those obtained with a
     key, by its thumbprint, or by `of_key` those that one client obtained with it), or, for tokens issued until `at`,
-    ``client``, ``api`` or ``all``.
+    ``client``, ``api``, ``rule``, ``trust`` or ``all``; ``task`` is one task of a client, for good.
     """
 
     kind: str

@@ -7,7 +7,17 @@ from typing import Any, Protocol
 
 from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
 from affiant.storage.records import KeyUse
-from affiant.storage.registry import Apis, Audit, Clients, InitialAccessTokens, Settings, SigningKeys, Tables
+from affiant.storage.registry import (
+    Apis,
+    Audit,
+    Clients,
+    InitialAccessTokens,
+    Rules,
+    Settings,
+    SigningKeys,
+    Tables,
+    Trusts,
+)
 
 __all__ = [
     "Apis",
@@ -19,10 +29,12 @@ __all__ = [
     "Ledger",
     "RefreshTokens",
     "Revocations",
+    "Rules",
     "Settings",
     "SigningKeys",
     "Store",
     "Tables",
+    "Trusts",
 ]
 
 
@@ -120,6 +132,8 @@ class Store(Protocol):
 
     clients: Clients
     apis: Apis
+    trusts: Trusts
+    rules: Rules
     initial_access_tokens: InitialAccessTokens
     signing_keys: SigningKeys
     settings: Settings
@@ -140,4 +154,4 @@ class Store(Protocol):
         """Finish what is in flight, and close."""
 
     async def version(self) -> int:
-        """A number that changes with every change of a client, an API, a signing key or a setting, by any process."""
+        """A number that changes with every change of a record of the registry or a setting, by any process."""

@@ -81,6 +81,11 @@ class Client:
     registration_scope: tuple[str, ...] = ()  # that it may register itself for, and the next two
     registration_types: tuple[str, ...] = ()
     registration_grants: tuple[str, ...] | None = None  # None for any
+    kind: str = "service"  # one of names.CLIENT_KINDS
+    owner: str | None = None  # the person or team that answers for it
+    blueprint: str | None = None  # the client whose keys or secrets it authenticates with
+    # Clients that may exchange its tokens for others (RFC 8693); None: any that is an audience of the token.
+    delegates_to: tuple[str, ...] | None = None
     enabled: bool = True
     created_at: int = 0
 
@@ -109,6 +114,58 @@ class Api:
     authorization_details_types: tuple[str, ...] = ()  # that it understands (RFC 9396)
     access_token_lifetime: int | None = None  # seconds, at most; None for the server's setting
     access_token_typ: str = "at+jwt"  # noqa: S105 - a media type, one of names.ACCESS_TOKEN_TYPES
+
+
+class ClaimCondition(NamedTuple):
+    """A claim must have one of these values; oauth/federation/conditions.py compares."""
+
+    claim: str  # its name, or a JSON Pointer
+    values: tuple[str | bool | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """An issuer whose tokens identify workloads, such as a CI platform or a cluster (RFC 7523 section 3)."""
+
+    name: str
+    issuer: str  # the iss of its tokens; a SPIFFE trust domain is written as spiffe://DOMAIN
+    preset: str = "generic"
+    # Its keys come from one place: jwks, else jwks_uri, else the metadata at discovery_url or else below the issuer.
+    discovery_url: str | None = None
+    jwks_uri: str | None = None  # of a SPIFFE trust domain its bundle endpoint
+    jwks: str | None = None  # an uploaded JWK Set, as JSON text
+    jwks_at: int | None = None  # since when
+    ca: str | None = None  # PEM certificates, the only ones that vouch for the host of its keys
+    audiences: tuple[str, ...] = ()  # empty: the issuer identifier and the token endpoint of this server
+    several_audiences: bool = False
+    algorithms: tuple[str, ...] = ()  # empty: each that its keys fit
+    max_lifetime: int = 3600  # seconds from iat to exp
+    replay: str = "once"  # one of trusted_token.REPLAYS
+    refuses: tuple[ClaimCondition, ...] = ()  # a token that meets one of these gets nothing, whatever the rules say
+    enabled: bool = True
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The client for whom a token of a trust speaks that meets all conditions, and the most that it gets."""
+
+    name: str
+    trust: str
+    client_id: str
+    conditions: tuple[ClaimCondition, ...] = ()
+    resources: tuple[str, ...] = ()  # empty: all of the client's
+    scope: tuple[str, ...] = ()  # empty: all of the client's
+    access_token_lifetime: int | None = None  # seconds, at most
+    copied_claims: tuple[str, ...] = ()  # that go into the `src` of the access token; none of the others does
+    names_only: bool = False  # it may rest on names that another tenant could take over
+    enabled: bool = True
+    created_at: int = 0
+
+    @property
+    def path(self) -> str:
+        """The name of the rule in tokens and records: TRUST/RULE."""
+        return f"{self.trust}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ from affiant.storage.records import (
     Condition,
     InitialAccessToken,
     NotFound,
+    Rule,
     SigningKey,
+    Trust,
     spent,
 )
 
@@ -57,6 +59,8 @@ class Table(Generic[Record]):
 
 CLIENTS = Table("client", "client_id", Client, title="client named")
 APIS = Table("api", "identifier", Api, title="API with the identifier")
+TRUSTS = Table("trust", "name", Trust, title="trust named")
+RULES = Table("rule", "name", Rule, title="rule named")
 INITIAL_ACCESS_TOKENS = Table(
     "initial_access_token", "id", InitialAccessToken, title="initial access token", is_by_age=True, copied=("digest",)
 )
@@ -267,6 +271,26 @@ class Apis(_Records[Api]):
         return next((api for api in await self.list() if api.is_default), None)
 
 
+class Trusts(_Records[Trust]):
+    """The trusted issuers, by name."""
+
+    _table = TRUSTS
+
+    async def find(self, name: str) -> Trust | None:
+        """The trust of this name, enabled or not."""
+        return await self._tables.get(Get(TRUSTS, name))
+
+
+class Rules(_Records[Rule]):
+    """The rules of all trusts, by name."""
+
+    _table = RULES
+
+    async def find(self, name: str) -> Rule | None:
+        """The rule of this name, enabled or not."""
+        return await self._tables.get(Get(RULES, name))
+
+
 class InitialAccessTokens(_Records[InitialAccessToken]):
     """Initial access tokens, by id, with which clients register themselves; Clients.add spends them."""
 
@@ -321,6 +345,8 @@ class Registry:
     def __init__(self, tables: Tables) -> None:
         self.clients: Clients = Clients(tables)
         self.apis: Apis = Apis(tables)
+        self.trusts: Trusts = Trusts(tables)
+        self.rules: Rules = Rules(tables)
         self.initial_access_tokens: InitialAccessTokens = InitialAccessTokens(tables)
         self.signing_keys: SigningKeys = SigningKeys(tables)
         self.settings: Settings = Settings(tables)
@@ -335,7 +361,7 @@ def _write(writes: Sequence[Write], audit: Audit | None, before: Any, after: Any
 
 
 def _check_free(table: Table[Record], record: Record) -> Steps[None]:
-    key, article = getattr(record, table.key), "a" if table.title.startswith("client") else "an"
+    key, article = getattr(record, table.key), "an" if table.title[0] in "aAi" else "a"
     if (yield Get(table, key)) is not None:
         raise AlreadyExists(f"{article} {table.title} {key} exists already")
 

@@ -25,7 +25,7 @@ from affiant.jose.compact import Unverified, Verified
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
-from affiant.oauth.jwks_uri import lifetime, parse_max_age
+from affiant.oauth.parameters.jwks_uri import lifetime, parse_max_age
 from affiant.reasons import Reason
 from affiant.resource.issuer.flight import Flight, arrive, result
 from affiant.resource.issuer.remote import NOT_MODIFIED, OK, RemoteIssuer

@@ -16,15 +16,19 @@ from affiant.oauth import names
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
-from affiant.server.client_auth.method import Judging, Sent, Shown
+from affiant.server.client_auth.method import Judging, Named, Sent, Shown
 from affiant.server.client_auth.methods import METHODS, PLACES
 from affiant.server.client_auth.stranger import STRANGER
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.directory import Directory, RegisteredClient
+from affiant.server.registry.federation.keys import TrustKeys
+from affiant.server.registry.federation.known import Federation
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request.caller import Caller
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.notes import MAX_SHOWN, Request
+
+_NO_FEDERATION = Federation("")
 
 
 class Authenticator:
@@ -41,11 +45,13 @@ class Authenticator:
         certificates: Certificates | None = None,
         methods: tuple[str, ...] = names.AUTH_METHODS,
         remote_keys: RemoteKeys | None = None,
+        trust_keys: TrustKeys | None = None,
     ) -> None:
         self._directory = directory
         self._master_key = master_key
         self._certificates = certificates or Certificates()
         self._remote_keys = remote_keys or RemoteKeys()
+        self._trust_keys = trust_keys or TrustKeys()
         without = set(names.BY_TLS) - set(self._certificates.methods)
         self._methods = tuple(
             name
@@ -55,7 +61,7 @@ class Authenticator:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods of this server, in the order of its metadata."""
+        """The methods of this server."""
         return self._methods
 
     def metadata(self, endpoint: str) -> dict[str, Any]:
@@ -63,7 +69,8 @@ class Authenticator:
         by_name = {name: algs for method in METHODS for name, algs in method.algorithms.items()}
         known = [alg for name in self._methods for alg in by_name.get(name, ())]
         algs = [alg for alg in known if self._directory.demands.allows_algorithm(alg)]
-        members: dict[str, Any] = {f"{endpoint}_auth_methods_supported": list(self._methods)}
+        standard = [name for name in self._methods if name in names.REGISTRABLE_METHODS]
+        members: dict[str, Any] = {f"{endpoint}_auth_methods_supported": standard}
         if self._certificates.methods:
             members["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3
         if algs:  # RFC 8414 section 3.2: a member without elements is left out
@@ -73,28 +80,35 @@ class Authenticator:
     def find_certificate(self, request: Request) -> Certificate | None:
         return self._certificates.find(request.scope)
 
-    async def authenticate(self, form: Form, request: Request, *, proves_key: bool = False) -> Caller:
+    async def authenticate(
+        self, form: Form, request: Request, *, proves_key: bool = False, by_rule: bool = False
+    ) -> Caller:
         """Return the client of this request, noted for its record, or raise Rejected.
 
-        `proves_key` admits a key that is only announced, because the request does nothing but prove it.
+        `proves_key` admits a key that is only announced, because the request does nothing but prove it; `by_rule`
+        admits the token of a trusted issuer for which a rule names the client.
         """
         certificate = self.find_certificate(request)
         shown = find(Sent(form, request.scope["headers"], certificate, request.notes.grant))
-        request.notes.claimed = shown.client_id[:MAX_SHOWN]
-        client = await self._directory.client(shown.client_id)
-        known, problem = self._check_client(client, shown)
-        judging = Judging(request.now, request.notes, self._master_key, self._remote_keys, proves_key)
+        federation = await self._directory.federation() if by_rule else _NO_FEDERATION
+        judging = Judging(
+            request.now, request.notes, self._master_key, self._remote_keys, self._trust_keys, proves_key=proves_key
+        )
+        named = await shown.identify(federation, judging)
+        request.notes.claimed = named.client_id[:MAX_SHOWN]
+        client = await self._directory.client(named.client_id)
+        known, problem = self._check_client(client, named)
         if problem is not None:
             with suppress(Rejected):  # the same work as for a client without a problem
-                await shown.judge(known, judging)
-            raise shown.refused(problem)
-        caller = await shown.judge(known, judging)
+                await named.judge(known, judging)
+            raise named.refused(problem)
+        caller = await named.judge(known, judging)
         if certificate is not None:
             caller = structs.replace(caller, certificate=certificate)
         request.notes.admit(caller)
         return caller
 
-    def _check_client(self, client: RegisteredClient | None, shown: Shown) -> tuple[RegisteredClient, Rejected | None]:
+    def _check_client(self, client: RegisteredClient | None, shown: Named) -> tuple[RegisteredClient, Rejected | None]:
         """Step 5: return the client, or STRANGER and why the client cannot authenticate by this method.
 
         What is expected goes into the audit record only.
@@ -104,12 +118,14 @@ class Authenticator:
         if not client.record.enabled:
             return STRANGER, Rejected(Reason.CLIENT_DISABLED)
         registered = client.record.token_endpoint_auth_method
-        is_accepted = registered in self._methods and client.demands.allows_method(registered)
+        # A rule finds clients of every method, but not where the server or a profile demands another proof than a rule.
+        method = names.FEDERATED_JWT if shown.name == names.FEDERATED_JWT else registered
+        is_accepted = method in self._methods and client.demands.allows_method(method)
         if registered in shown.methods and is_accepted and shown.profile in (None, client.record.profile):
             return client, None
         expected, got = PLACES[registered], PLACES.get(shown.name, shown.name)
-        if registered == shown.name:  # the server, or the client's profile, does not accept the registered method
-            expected, got = " or ".join(client.demands.methods or self._methods), registered
+        if method == shown.name:  # the server, or the client's profile, does not accept the method
+            expected, got = " or ".join(client.demands.methods or self._methods), method
         return STRANGER, Rejected(Reason.CLIENT_METHOD, expected=expected, got=got)
 
 

@@ -6,30 +6,58 @@ Each method is a file in `methods/`; its names are in oauth/names.AUTH_METHODS. 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
+
+import msgspec
 
 from affiant.errors import Rejected
+from affiant.jose.compact import Unverified
+from affiant.oauth import assertion, names
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters.form import Form
+from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.directory import RegisteredClient
+from affiant.server.registry.federation.keys import TrustKeys
+from affiant.server.registry.federation.known import Federation
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request.caller import Caller
 from affiant.server.request.notes import Notes
 from affiant.system.values import Value
 
 
-class Sent(Value, frozen=True):
+class Sent(msgspec.Struct):
     """The parts of a request that can authenticate a client."""
 
     form: Form
     headers: Sequence[tuple[bytes, bytes]] = ()
     certificate: Certificate | None = None
     grant: str | None = None  # None at endpoints without grants: to them its parameters mean nothing (RFC 6749 3.2)
+    parsed: Unverified | None = None
 
     def header(self, name: bytes) -> list[bytes]:
         """Return every value of a header; the name in lower case."""
         return [value for key, value in self.headers if key == name]
+
+    def parse(self, text: str) -> Unverified:
+        """Take the assertion of the request apart (step 3), once for all methods."""
+        if self.parsed is None:
+            self.parsed = assertion.parse(text)
+        return self.parsed
+
+    def find_assertion(self) -> str | None:
+        """Return the JWT that authenticates the client (RFC 7523 sections 2.1 and 2.2), or None."""
+        form = self.form
+        text, kind = form.get("client_assertion"), form.get("client_assertion_type")
+        if (text is None) != (kind is None):
+            raise Rejected(Reason.HALF_ASSERTION)
+        if self.grant == names.JWT_BEARER:
+            text = form.get("assertion")
+            if text is None:
+                raise Rejected(Reason.MISSING_PARAMETER, expected="assertion")
+        elif text is not None and kind not in names.ASSERTION_TYPES:
+            raise Rejected(Reason.ASSERTION_TYPE, expected=" or ".join(names.ASSERTION_TYPES))
+        return text
 
 
 class Judging(Value, frozen=True):
@@ -39,15 +67,23 @@ class Judging(Value, frozen=True):
     notes: Notes
     master_key: MasterKey
     remote_keys: RemoteKeys
+    trust_keys: TrustKeys
     proves_key: bool = False  # whether an announced key is enough, because the request only proves it
 
 
 class Shown(Protocol):
-    """The credentials in one request, read as far as that is possible without the client."""
+    """The credentials in one request, read as far as that is possible without the store."""
+
+    async def identify(self, federation: Federation, judging: Judging) -> Named:
+        """Return the credentials with the client that they are of; raise Rejected if that is not one."""
+
+
+class Named(Protocol):
+    """The credentials in one request, and the client that they name."""
 
     @property
     def client_id(self) -> str:
-        """The client that it names."""
+        """The client that they name."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -70,6 +106,13 @@ class Shown(Protocol):
 
     def refused(self, refusal: Rejected) -> Rejected:
         """Return the refusal that is due for this one, until something is proved."""
+
+
+class SelfNamed(Value, frozen=True):
+    """The base of credentials that name their client themselves."""
+
+    async def identify(self, federation: Federation, judging: Judging) -> Self:  # noqa: ARG002
+        return self
 
 
 class Method(NamedTuple):

@@ -18,6 +18,7 @@ from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.client_auth import findings, ladder
 from affiant.server.client_auth.method import Sent
+from affiant.server.client_auth.methods.platform_token import PlatformToken
 from affiant.server.explain import explanation, fixes, hints, near, tokens
 from affiant.server.explain import facts as facts_of
 from affiant.server.explain.captured import Captured
@@ -125,17 +126,20 @@ class Explainer:
         self, form: Form, request: Request, client: RegisteredClient, claims: dict[str, Any]
     ) -> list[Rejected]:
         """Return every refusal by the steps of /token after authentication that need no authenticated caller."""
+        caller = request.notes.caller
+        ceilings = caller.ceilings if caller is not None else ()
         signed = claims if form.get("grant_type") == names.JWT_BEARER else {}
         resource = partial(requested.resource, form, signed=signed.get("resource"))
         steps: tuple[Callable[[], object], ...] = (
             lambda: binding.find_certificate(client, self._endpoint.authenticator.find_certificate(request)),
             lambda: self._endpoint.proofs.verify(client, request),
-            lambda: check_grant(client, self._endpoint.find_grant(form)),
-            lambda: policy.find_apis(resource(), client, self._directory),
+            lambda: check_grant(client, self._endpoint.find_grant(form), by_rule=bool(ceilings)),
+            lambda: policy.find_apis(resource(), client, self._directory, ceilings),
             lambda: policy.check_scope(
                 requested.scope(form) or requested.parse_scope(signed.get("scope")),
                 client,
-                policy.find_apis(resource(), client, self._directory),
+                policy.find_apis(resource(), client, self._directory, ceilings),
+                ceilings,
             ),
         )
         found: dict[Reason, Rejected] = {}
@@ -211,7 +215,9 @@ async def explain_elsewhere(captured: Captured, server: Metadata, *, now: float)
     refusals: dict[int, Rejected] = {}
     try:
         form = await http.read_form(captured.scope(), captured.receive)
-        ladder.find(Sent(form, captured.scope()["headers"], grant=form.get("grant_type")))
+        shown = ladder.find(Sent(form, captured.scope()["headers"], grant=form.get("grant_type")))
+        if isinstance(shown, PlatformToken):  # the trusts of that server are not known
+            raise shown.unknown()
     except Rejected as refusal:
         refusals[refusal.reason.value.step] = refusal
     refusals |= {refusal.reason.value.step: refusal for refusal in _judge_elsewhere(facts, server)}

@@ -89,6 +89,8 @@ def read(captured: Captured, *, issuer: str, now: float) -> Facts:
 def _user(captured: Captured) -> str | None:
     """Return the client that the Authorization header names."""
     try:
-        return ladder.find(Sent(oauth_form.parse(b""), captured.scope()["headers"])).client_id
+        shown = ladder.find(Sent(oauth_form.parse(b""), captured.scope()["headers"]))
     except Rejected:
         return None
+    found: str | None = getattr(shown, "client_id", None)
+    return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from affiant.errors import ConfigError
-from affiant.oauth import jwks_uri
+from affiant.oauth.parameters import jwks_uri
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -1,4 +1,4 @@
-"""A cache of clients, APIs and signing keys, ready for use; it is emptied when the store changes."""
+"""A cache of clients, APIs, trusts, rules and signing keys, ready for use; it is emptied when the store changes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from affiant.server.keys import calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Opened, Vault
 from affiant.server.registry import profiles
+from affiant.server.registry.federation.known import Federation
 from affiant.server.registry.profiles import GUIDE, Demands
 from affiant.storage.ports import Store
 from affiant.storage.records import RESTORED_AT, Api, Client, SigningKey
@@ -88,6 +89,7 @@ class Directory:
         self._strangers: dict[str, None] = {}
         self._apis: dict[str, Api] = {}
         self._default: Api | None = None
+        self._federation = Federation(issuer)
         self._vault = vault or Vault(master_key)
         self._signing_keys: list[SigningKey] = []
         self._opened: dict[str, Opened] = {}
@@ -107,6 +109,7 @@ class Directory:
         if version != self._version:
             # Order: read before the old state is dropped, so that a failure of the store changes nothing.
             apis, default = await self._store.apis.list(), await self._store.apis.default()
+            trusts, rules = await self._store.trusts.list(), await self._store.rules.list()
             keys = await self._store.signing_keys.list()
             restored_at = await self._store.settings.get(RESTORED_AT)
             # Each key is opened once: after a burst of rotations many are live.
@@ -114,6 +117,7 @@ class Directory:
             self._signing_keys = keys
             self._restored_at = int(restored_at) if restored_at is not None else None
             self._apis, self._default = {api.identifier: api for api in apis}, default
+            self._federation = Federation(self._issuer, trusts, rules, restored_at=self._restored_at)
             self._clients, self._strangers, self._signers = {}, {}, {}
             self._version = version
         self._looked_at = now
@@ -152,6 +156,12 @@ class Directory:
     def default_api(self) -> Api | None:
         """The API of a token whose request names none."""
         return self._default
+
+    async def federation(self) -> Federation:
+        """Return the trusts and rules."""
+        if not self._is_fresh(time.monotonic()):
+            await self.refresh()
+        return self._federation
 
     @property
     def signer(self) -> AnySigner:

@@ -21,7 +21,7 @@ import httpcore2
 from httpcore2 import AnyIOBackend
 
 from affiant.errors import Rejected
-from affiant.oauth.jwks_uri import parse_max_age
+from affiant.oauth.parameters.jwks_uri import parse_max_age
 from affiant.reasons import Reason
 from affiant.server.registry.addresses import Address, Allowed, find_forbidden
 from affiant.server.registry.remote_keys import FETCH_SECONDS, Fetched

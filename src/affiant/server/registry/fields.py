@@ -19,9 +19,9 @@ from affiant.oauth.binding import subject
 from affiant.server.registry import kinds
 from affiant.server.registry.kinds import Choice, Kind, Text
 from affiant.server.registry.profiles import PROFILES
-from affiant.storage.records import Api, Client
+from affiant.storage.records import Api, Client, Rule, Trust
 
-Record = TypeVar("Record", Client, Api)
+Record = TypeVar("Record", Client, Api, Trust, Rule)
 RFC_7591 = "RFC 7591 2"
 
 
@@ -60,7 +60,7 @@ class Member:
         """Return the typed value by the attribute of the record."""
         return {self.name: typed}
 
-    def get(self, record: Client | Api) -> Any:
+    def get(self, record: Any) -> Any:
         """Return the JSON value that a record has; None for no value."""
         value = getattr(record, self.name)
         return list(value) if isinstance(value, tuple) else value
@@ -73,7 +73,7 @@ class SubjectName(Member):
     def assign(self, typed: Any) -> dict[str, Any]:
         return {"tls_subject": (self.name, typed)}
 
-    def get(self, record: Client | Api) -> Any:
+    def get(self, record: Any) -> Any:
         found = record.tls_subject if isinstance(record, Client) else None
         return found[1] if found is not None and found[0] == self.name else None
 
@@ -251,6 +251,24 @@ CLIENT = Table[Client](
         "lifetime of its access tokens in seconds; 0 for the setting of the server",
         option="--access-token-lifetime",
         metavar="SECONDS",
+    ),
+    Member("kind", Choice(names.CLIENT_KINDS), "service, or agent: a program that acts on its own", option="--kind"),
+    Member("owner", kinds.VISIBLE, "person or team that answers for it", option="--owner", metavar="NAME"),
+    Member(
+        "blueprint",
+        kinds.CLIENT_ID,
+        "client whose credentials it authenticates with; when that ends, so do its tokens",
+        by=By.NEW,
+        option="--blueprint",
+        metavar="CLIENT_ID",
+    ),
+    Member(
+        "delegates_to",
+        kinds.CLIENTS,
+        "clients that may exchange its tokens; none when empty, any audience of them when left out",
+        source="RFC 8693 4.4",
+        option="--delegates-to",
+        metavar="CLIENT_ID",
     ),
     Member("enabled", kinds.FLAG, "whether it gets tokens; when false, its tokens end at once", by=By.CHANGE),
 )

@@ -7,23 +7,29 @@ value for no value, where leaving a member out means that it stays; `rendered` i
 from __future__ import annotations
 
 import re
+import ssl
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.oauth import assertion, jwks_uri, names
-from affiant.oauth.parameters import authorization_details, resource_indicator, scope
+from affiant.jose.key_set import KeySet
+from affiant.jose.strict_json import parse_object
+from affiant.oauth import assertion, names
+from affiant.oauth.federation import conditions
+from affiant.oauth.parameters import authorization_details, jwks_uri, resource_indicator, scope
 from affiant.storage.entries import LONGEST_TOKEN
+from affiant.storage.records import ClaimCondition
 
-GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER)
+GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER, names.TOKEN_EXCHANGE)
 SERVERS_CHOICE = "default"  # of an API without an algorithm of its own
 NONE = "none"  # of a client without a profile
 SHORTEST_TOKEN = 10  # seconds, as in the settings
 MAX_TEXT = 200  # characters
 MAX_CLIENT_ID = 256
+MAX_CONDITIONS, MAX_VALUES = 16, 64  # of a rule, and of one condition
 # Controls, formats (invisible, or change the direction of a line), surrogates, unassigned, private use, line ends.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
 
@@ -130,12 +136,13 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """The lifetime of access tokens; 0 is the setting of the server, and read as None."""
+    """A lifetime; 0 is the usual one, named by `without`, and read as None."""
 
     rendered: ClassVar[Any] = int
     none: ClassVar[object] = 0
     least: int = SHORTEST_TOKEN
-    most: int = LONGEST_TOKEN  # longer ones would outlive their revocation
+    most: int = LONGEST_TOKEN  # of an access token: longer ones would outlive their revocation
+    without: str = "the setting of the server"
 
     def parse(self, value: object) -> int | None:
         if (
@@ -143,14 +150,43 @@ class Seconds:
             or isinstance(value, bool)
             or not (value == 0 or self.least <= value <= self.most)
         ):
-            raise ValueError(f"{self.least} to {self.most} seconds, or 0 for the setting of the server")
+            raise ValueError(f"{self.least} to {self.most} seconds, or 0 for {self.without}")
         return value or None
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [{"const": 0}, {"type": "integer", "minimum": self.least, "maximum": self.most}]}
 
 
-Kind = Text | Choice | Names | Flag | Seconds
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Conditions on claims: an object of the claim and the array of its values."""
+
+    rendered: ClassVar[Any] = dict[str, list[str | bool | int]]
+    none: ClassVar[object] = None
+
+    def parse(self, value: object) -> tuple[ClaimCondition, ...]:
+        if not isinstance(value, Mapping) or len(value) > MAX_CONDITIONS:
+            raise ValueError(f"an object of at most {MAX_CONDITIONS} claims, each with an array of values")
+        return tuple(ClaimCondition(conditions.check_claim(claim), _values(claim, of)) for claim, of in value.items())
+
+    def schema(self) -> dict[str, Any]:
+        one = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}, {"type": "boolean"}]}
+        values = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_VALUES}
+        return {"type": "object", "additionalProperties": values, "maxProperties": MAX_CONDITIONS}
+
+
+Kind = Text | Choice | Names | Flag | Seconds | Conditions
+
+
+def _values(claim: str, values: object) -> tuple[str | bool | int, ...]:
+    if not isinstance(values, list | tuple) or not 0 < len(values) <= MAX_VALUES:
+        raise ValueError(f"an object in which {claim} has an array of 1 to {MAX_VALUES} values")
+    try:
+        typed = [conditions.check_value(value) for value in values]
+    except ValueError as error:
+        raise ValueError(f"an object in which each value of {claim} is {error}") from None
+    # 1 equals True in Python, and is another value here.
+    return tuple({(type(value), value): value for value in typed}.values())
 
 
 def matching(pattern: re.Pattern[str], wanted: str, *, longest: int = 256) -> Text:
@@ -180,6 +216,27 @@ def _check_jwks_uri(text: str) -> None:
         raise ValueError(f"the https URL of a JWK Set ({error})") from None
 
 
+def _check_jwks(text: str) -> None:
+    try:
+        KeySet.parse_given(parse_object(text.encode()))
+    except ConfigError as error:
+        raise ValueError(f"a JWK Set with public keys alone ({error})") from None
+    except ValueError:
+        raise ValueError("a JWK Set, as the text of one strict JSON object") from None
+
+
+def _check_certificates(text: str) -> None:
+    try:
+        ssl.create_default_context(cadata=text)
+    except (ssl.SSLError, ValueError):
+        raise ValueError("certificates in PEM, as in  -----BEGIN CERTIFICATE-----") from None
+
+
+def _check_issuer(text: str) -> None:
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("the issuer, exactly as its tokens write it, such as https://issuer.example")
+
+
 # RFC 6749 A.1 allows every visible character. These are the ones that occur in the ids of Keycloak, Kubernetes, SPIFFE,
 # Google and Gluu, and in URLs. Others mean something to a reader of the id: % is another character once decoded, a hash
 # ends a URL, quotes and brackets are for shells. RFC 3986 section 5.2.4: a segment . or .. is taken out of a path.
@@ -188,6 +245,7 @@ CLIENT_ID = matching(
     f"1 to {MAX_CLIENT_ID} of the characters A-Z a-z 0-9 . _ ~ - : / @ + = , ! ? &, without a segment . or ..",
     longest=MAX_CLIENT_ID,
 )
+CLIENTS = Names(CLIENT_ID)
 VISIBLE = Text(_check_visible, re.compile(r"[^\x00-\x1f\x7f-\x9f]+"), MAX_TEXT)
 LABEL = Text(_check_visible, VISIBLE.pattern, 100)
 # It becomes a link: of a scheme that only shows a page, with a host that every browser reads alike.
@@ -199,13 +257,16 @@ WEB_PAGE = matching(
 STATEMENT = Text(lambda _: None, longest=1 << 16)  # its signature was verified before
 API = Text(resource_indicator.parse, resource_indicator.ABSOLUTE)
 APIS = Names(API)
+ISSUER = Text(_check_issuer, re.compile(r"[\x21-\x7e]+"), 512)
+JWKS = Text(_check_jwks, longest=1 << 16)
+CERTIFICATES = Text(_check_certificates, longest=1 << 16)
 JWKS_URI = Text(_check_jwks_uri, jwks_uri.URI, jwks_uri.MAX_CHARACTERS)
 SCOPE = Names(matching(scope.NAME, "a scope: printable ASCII without a space, a double quote or a backslash"))
 TYPES = Names(matching(authorization_details.TYPE, "a type: printable ASCII characters without a space"))
 GRANTS = Names(Choice(GRANT_TYPES), least=1, most=len(GRANT_TYPES))
 RULES = Names(Choice(assertion.RULES), most=len(assertion.RULES))
 SIGNING_ALG = Choice((*ASYMMETRIC, SERVERS_CHOICE), none=SERVERS_CHOICE)
-FLAG, LIFETIME = Flag(), Seconds()
+FLAG, LIFETIME, CONDITIONS = Flag(), Seconds(), Conditions()
 
 
 def is_client_id(text: str) -> bool:

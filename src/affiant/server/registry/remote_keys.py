@@ -20,7 +20,7 @@ from affiant.jose.jwk import IS_PRIVATE
 from affiant.jose.key_set import LeftOut, Reader, describe
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
-from affiant.oauth.jwks_uri import lifetime
+from affiant.oauth.parameters.jwks_uri import lifetime
 from affiant.reasons import Reason
 from affiant.server.credentials import keys as client_keys
 from affiant.server.credentials.keys import ClientKeys

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from affiant.oauth.binding.mtls import Certificate
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.profiles import Demands
 from affiant.storage.entries import JtiClaim
 from affiant.storage.records import Client
 from affiant.system.values import Value
+
+
+class Ceiling(Value, frozen=True):
+    """The most that a token may have by one of the layers that allow it; token/policy.py intersects all."""
+
+    layer: str  # in messages, such as `rule github/deploy` or `the subject token`
+    scope: tuple[str, ...] | None = None  # None: no limit, and so on
+    resources: tuple[str, ...] | None = None
+    lifetime: int | None = None  # seconds
+    not_after: int | None = None  # epoch seconds; what is issued expires by then
 
 
 class Caller(Value, frozen=True):
@@ -27,6 +39,11 @@ class Caller(Value, frozen=True):
     asked_scope: object = None
     asked_resource: object = None
     certificate: Certificate | None = None  # of the TLS connection, whether or not it authenticated the client
+    # Of a client that the token of a trusted issuer speaks for: the rule that says so, by its path, its limits, and the
+    # claims that go on into the access token.
+    rule: str | None = None
+    ceilings: tuple[Ceiling, ...] = ()
+    source: dict[str, Any] | None = None
 
     @property
     def client(self) -> Client:
@@ -35,6 +52,11 @@ class Caller(Value, frozen=True):
     @property
     def client_id(self) -> str:
         return self.registered.record.client_id
+
+    @property
+    def credential(self) -> str | None:
+        """The name by which uses of the credential are counted."""
+        return self.thumbprint if self.rule is None else f"rule {self.rule}"
 
     @property
     def demands(self) -> Demands:

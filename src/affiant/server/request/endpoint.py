@@ -219,8 +219,8 @@ class Recorder:
         else:
             if self.counts(caller):
                 self._limits.count_share(caller.client_id, self.name, request.now)
-            if self.counts_uses and caller.thumbprint is not None:
-                self._uses.count(caller.client_id, caller.thumbprint, request.now)
+            if self.counts_uses and caller.credential is not None:
+                self._uses.count(caller.client_id, caller.credential, request.now)
 
     async def _is_repeated(self, request: Request, entry: Entry) -> bool:
         """Whether a request that claims nothing shows a used jti: it must not spend the share of the client."""

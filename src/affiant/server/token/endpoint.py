@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected
+from affiant.oauth import names
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.client_auth.endpoint import ClientEndpoint
@@ -29,6 +30,7 @@ class TokenEndpoint(ClientEndpoint):
     """Issues access tokens."""
 
     name = "token"
+    takes_platform_tokens: ClassVar[bool] = True
     description: ClassVar[Description] = descriptions.TOKEN
 
     def __init__(
@@ -69,9 +71,9 @@ class TokenEndpoint(ClientEndpoint):
         caller = await self.authenticate(form, request)
         certificate = binding.find_certificate(caller.registered, caller.certificate)
         proof = self.proofs.verify(caller.registered, request)
-        check_grant(caller.registered, grant)
+        check_grant(caller.registered, grant, by_rule=caller.rule is not None)
         authorization = await grant.authorize(form, caller, now=request.now)
-        granted = policy.grant(authorization, caller.registered, self._directory, lifetime=self._lifetime)
+        granted = policy.grant(authorization, caller, self._directory, lifetime=self._lifetime, now=request.now)
         request.notes.scope, request.notes.resource = " ".join(granted.scope), " ".join(granted.resource)
         return Decision(caller, authorization, granted, proof, certificate)
 
@@ -102,7 +104,11 @@ class TokenEndpoint(ClientEndpoint):
         return [(b"deprecation", b"@1767225600"), (b"link", f'<{page}>; rel="deprecation"'.encode("ascii"))]
 
 
-def check_grant(client: RegisteredClient, grant: Grant) -> None:
-    # RFC 6749 section 5.2, unauthorized_client.
-    if grant.grant_type not in client.record.grant_types:
-        raise Rejected(Reason.GRANT_NOT_ALLOWED, expected=" or ".join(client.record.grant_types))
+def check_grant(client: RegisteredClient, grant: Grant, *, by_rule: bool) -> None:
+    """Raise GRANT_NOT_ALLOWED unless the client, or the rule that found it, allows the grant (RFC 6749 section 5.2)."""
+    allowed = client.record.grant_types
+    if by_rule:
+        # RFC 7521 section 4.1: no refresh token for an assertion, which may be in either place of a request.
+        allowed = (*(name for name in allowed if name != names.REFRESH_TOKEN), names.JWT_BEARER)
+    if grant.grant_type not in allowed:
+        raise Rejected(Reason.GRANT_NOT_ALLOWED, expected=" or ".join(allowed))

@@ -18,7 +18,7 @@ from affiant.oauth.token import TokenResponse
 from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.request.caller import Caller
-from affiant.server.token.grants.base import Authorization
+from affiant.server.token.grants.base import Authorization, Subject
 from affiant.server.token.policy import Granted
 from affiant.storage.entries import RefreshToken, Rotation
 from affiant.system.identifiers import new_token_id
@@ -57,11 +57,12 @@ async def issue(
     A refresh token is not bound to a key: its client authenticates when it uses it (RFC 9449 section 5).
     """
     caller, granted, authorization = decision.caller, decision.granted, decision.authorization
+    subject = authorization.subject or Subject(caller.client_id, src=caller.source)
     scope = render(granted.scope)
     refresh, new_refresh, rotation = _refresh(decision, master_key, int(now))
     claims = AccessTokenClaims(
         iss=issuer,
-        sub=caller.client_id,  # RFC 9068 section 2.2: without a resource owner, the client
+        sub=subject.sub,  # RFC 9068 section 2.2: without a resource owner, the client
         client_id=caller.client_id,
         aud=granted.resource[0] if len(granted.resource) == 1 else granted.resource,
         exp=int(now) + granted.lifetime,
@@ -71,6 +72,12 @@ async def issue(
         client_key=caller.thumbprint,
         authorization_details=granted.details,
         cnf=access_token.confirmation(decision.proof, decision.certificate),
+        rule=caller.rule,
+        src=subject.src,
+        act=subject.act,
+        sub_profile=subject.sub_profile,
+        parents=subject.parents,
+        task=subject.task,
     )
     response = TokenResponse(
         access_token=_short_enough(await access_token.build(claims, signer, typ=granted.typ), granted),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.oauth.parameters.authorization_details import Details, locations
@@ -12,6 +14,7 @@ from affiant.oauth.parameters.scope import are_covered, is_covered
 from affiant.reasons import Reason
 from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.profiles import GUIDE
+from affiant.server.request.caller import Caller, Ceiling
 from affiant.server.token.grants.base import Authorization
 from affiant.storage.records import Api
 from affiant.system.values import Value
@@ -32,46 +35,76 @@ class Granted(Value, frozen=True):
     typ: str = names.ACCESS_TOKEN_TYP
 
 
-def grant(authorization: Authorization, client: RegisteredClient, directory: Directory, *, lifetime: int) -> Granted:
-    """Return what this client gets of what it asked for; `lifetime` is the server's setting, in seconds."""
+def grant(authorization: Authorization, caller: Caller, directory: Directory, *, lifetime: int, now: float) -> Granted:
+    """Return what this caller gets of what it asked for; `lifetime` is the server's setting, in seconds.
+
+    Everything that limits a token is intersected here, and nowhere else: the client, the APIs, the rule that found the
+    client, the token that is exchanged, and the request.
+    """
+    client, ceilings = caller.registered, (*caller.ceilings, *authorization.ceilings)
     if client.demands.algorithms is not None or authorization.refresh_token is not None or authorization.details:
-        return _grant(authorization, client, directory, lifetime)
+        return _until(_grant(authorization, client, directory, lifetime, ceilings), ceilings, now)
     # A client asks for the same again and again. Only a change of the store changes what it gets, and that makes a new
     # RegisteredClient.
-    asked = (authorization.scope, authorization.resource)
+    asked = (authorization.scope, authorization.resource, *map(_lasting, ceilings))
     granted: Granted | None = client.granted.get(asked)
     if granted is None:
-        granted = _grant(authorization, client, directory, lifetime)
+        granted = _grant(authorization, client, directory, lifetime, ceilings)
         if len(client.granted) < MAX_REMEMBERED and len(granted.scope) + len(granted.resource) <= MAX_NAMES:
             client.granted[asked] = granted
+    return _until(granted, ceilings, now)
+
+
+def _lasting(ceiling: Ceiling) -> Ceiling:
+    return replace(ceiling, not_after=None)
+
+
+def _until(granted: Granted, ceilings: Sequence[Ceiling], now: float) -> Granted:
+    """Return what is granted, with the time that every layer leaves."""
+    for ceiling in ceilings:
+        if ceiling.not_after is not None and ceiling.not_after < int(now) + granted.lifetime:
+            granted = replace(granted, lifetime=ceiling.not_after - int(now))
+            if granted.lifetime < 1:
+                raise Rejected(Reason.NOTHING_LEFT, expected="a token with time left", got=ceiling.layer)
     return granted
 
 
-def _grant(authorization: Authorization, client: RegisteredClient, directory: Directory, lifetime: int) -> Granted:
-    apis = find_apis(authorization.resource, client, directory)
+def _grant(
+    authorization: Authorization,
+    client: RegisteredClient,
+    directory: Directory,
+    lifetime: int,
+    ceilings: Sequence[Ceiling],
+) -> Granted:
+    apis = find_apis(authorization.resource, client, directory, ceilings)
     signing_alg = _signing_alg(apis)
     demanded = client.demands.algorithms
     if demanded is not None and (alg := signing_alg or directory.signer.alg) not in demanded:
         raise Rejected(Reason.RESOURCE_ALGORITHM, expected=" or ".join(demanded), got=alg)
     asked = authorization.scope
-    allowed = check_scope(asked, client, apis)
+    allowed = check_scope(asked, client, apis, ceilings)
     details = authorization.details or tuple(entry for entry in authorization.granted if _is_for(entry, apis))
     for entry in details:
         _check_details(entry, client, apis)
     return Granted(
         scope=asked if asked is not None else _default_scope(allowed, authorization),
         resource=tuple(api.identifier for api in apis),
-        lifetime=_lifetime(apis, client, lifetime),
+        lifetime=min([_lifetime(apis, client, lifetime), *(c.lifetime for c in ceilings if c.lifetime is not None)]),
         signing_alg=signing_alg,
         typ=_typ(apis),
         details=details,
     )
 
 
-def find_apis(resource: tuple[str, ...], client: RegisteredClient, directory: Directory) -> list[Api]:
+def find_apis(
+    resource: tuple[str, ...], client: RegisteredClient, directory: Directory, ceilings: Sequence[Ceiling] = ()
+) -> list[Api]:
     """Return the APIs that a token of this client will be for."""
     default = directory.default_api
     allowed = client.record.resources or ((default.identifier,) if default else ())
+    for ceiling in ceilings:
+        if ceiling.resources is not None:
+            allowed = tuple(name for name in allowed if name in ceiling.resources)
     if not resource:
         if default is not None and default.identifier in allowed:
             return [default]
@@ -84,14 +117,34 @@ def find_apis(resource: tuple[str, ...], client: RegisteredClient, directory: Di
     return apis
 
 
-def check_scope(scope: tuple[str, ...] | None, client: RegisteredClient, apis: list[Api]) -> tuple[str, ...]:
-    """Return the scope that the client may have at these APIs; raise SCOPE_NOT_ALLOWED if it asks for more."""
+def check_scope(
+    scope: tuple[str, ...] | None, client: RegisteredClient, apis: list[Api], ceilings: Sequence[Ceiling] = ()
+) -> tuple[str, ...]:
+    """Return the scope that the client may have at these APIs; raise SCOPE_NOT_ALLOWED if it asks for more.
+
+    Where a layer leaves nothing of a scope, the request is refused: a token without scope would hide that.
+    """
     offered = {name for api in apis for name in api.scopes}
-    allowed = tuple(name for name in client.record.scope if is_covered(name, offered))
+    limits = [set(ceiling.scope) for ceiling in ceilings if ceiling.scope is not None]
+    allowed = held = tuple(name for name in client.record.scope if is_covered(name, offered))
+    for limit in limits:
+        allowed = _narrowed(allowed, limit)
     # Two conditions: the client may have the name, and an API of the token knows it.
-    if scope is not None and not (are_covered(scope, client.record.scope) and are_covered(scope, offered)):
+    if scope is not None and not all(are_covered(scope, limit) for limit in (client.record.scope, offered, *limits)):
         raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(allowed) or "no scope")
+    if held and not allowed:
+        raise Rejected(Reason.NOTHING_LEFT, expected="a scope that every layer allows", got=_layers(ceilings))
     return allowed
+
+
+def _narrowed(allowed: tuple[str, ...], limit: set[str]) -> tuple[str, ...]:
+    """Return the names within both, also where one of them covers a narrower one of the other."""
+    kept = [name for name in allowed if is_covered(name, limit)]
+    return tuple(dict.fromkeys([*kept, *(name for name in sorted(limit) if is_covered(name, allowed))]))
+
+
+def _layers(ceilings: Sequence[Ceiling]) -> str:
+    return " and ".join(ceiling.layer for ceiling in ceilings if ceiling.scope is not None)
 
 
 def details_types(apis: Iterable[Api]) -> list[str]:

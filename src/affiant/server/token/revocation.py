@@ -28,6 +28,7 @@ class RevocationEndpoint(ClientEndpoint):
     """Revokes tokens for their clients."""
 
     name = "revoke"
+    takes_platform_tokens: ClassVar[bool] = True
     description: ClassVar[Description] = descriptions.REVOCATION
 
     def __init__(

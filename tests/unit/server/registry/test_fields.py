@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from affiant.errors import ConfigError
-from affiant.oauth import jwks_uri
+from affiant.oauth.parameters import jwks_uri
 from affiant.server.registry import fields
 from affiant.server.registry.fields import By, SubjectName
 from affiant.storage.entries import LONGEST_TOKEN

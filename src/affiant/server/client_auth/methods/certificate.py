@@ -15,16 +15,15 @@ from affiant.oauth import names
 from affiant.oauth.binding import mtls, subject
 from affiant.oauth.binding.mtls import Certificate
 from affiant.reasons import Reason
-from affiant.server.client_auth.method import Judging, Method, Sent
+from affiant.server.client_auth.method import Judging, Method, SelfNamed, Sent
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.remote_keys import Wanted
 from affiant.server.request.caller import Caller
-from affiant.system.values import Value
 
 _NO_SUBJECT = (subject.SAN_DNS, "unknown.invalid")
 
 
-class OverTls(Value, frozen=True):
+class OverTls(SelfNamed, frozen=True):
     """A certificate, and the client that claims it."""
 
     methods: ClassVar[tuple[str, ...]] = names.BY_TLS

@@ -20,16 +20,16 @@ from affiant.jose.compact import Unverified, Verified
 from affiant.jose.jwk import MAX_KID
 from affiant.jose.keys import PublicKey, VerificationKey
 from affiant.oauth import assertion, names
+from affiant.oauth.federation import trusted_token
 from affiant.reasons import Reason
 from affiant.server.client_auth import findings, stranger
-from affiant.server.client_auth.method import Judging, Method, Sent
+from affiant.server.client_auth.method import Judging, Method, SelfNamed, Sent
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.registry.remote_keys import Wanted
 from affiant.server.request.caller import Caller
 from affiant.server.request.notes import Evidence
 from affiant.storage.entries import JtiClaim
-from affiant.system.values import Value
 
 MAX_CANDIDATES = 8  # signatures that one request can make the server verify
 _CODE = (
@@ -38,7 +38,7 @@ _CODE = (
 )
 
 
-class Assertion(Value, frozen=True):
+class Assertion(SelfNamed, frozen=True):
     """A parsed assertion, and the client that it names."""
 
     HIDDEN = frozenset({"text", "unverified"})
@@ -166,22 +166,17 @@ def _marks(sent: Sent) -> list[str]:
 
 
 def _shows(sent: Sent) -> Assertion | None:
-    form = sent.form
-    text, kind, client_id = form.get("client_assertion"), form.get("client_assertion_type"), form.get("client_id")
-    if (text is None) != (kind is None):
-        raise Rejected(Reason.HALF_ASSERTION)
-    if sent.grant == names.CLIENT_CREDENTIALS and form.get("assertion") is not None:
+    if sent.grant == names.CLIENT_CREDENTIALS and sent.form.get("assertion") is not None:
         return _guide(sent)
-    if sent.grant == names.JWT_BEARER:
-        text = form.get("assertion")
-        if text is None:
-            raise Rejected(Reason.MISSING_PARAMETER, expected="assertion")
-    elif text is None:
+    text = sent.find_assertion()
+    if text is None:
         return None
-    elif kind != names.JWT_BEARER_ASSERTION_TYPE:
+    unverified = sent.parse(text)
+    if trusted_token.find_issuers(unverified):
+        return None  # of another issuer: platform_token.py
+    if sent.form.get("client_assertion_type") == names.JWT_SPIFFE_ASSERTION_TYPE:
         raise Rejected(Reason.ASSERTION_TYPE, expected=names.JWT_BEARER_ASSERTION_TYPE)
-    unverified = assertion.parse(text)
-    return Assertion(text, unverified, assertion.check_names(unverified, client_id=client_id))
+    return Assertion(text, unverified, assertion.check_names(unverified, client_id=sent.form.get("client_id")))
 
 
 def _guide(sent: Sent) -> GuideAssertion:

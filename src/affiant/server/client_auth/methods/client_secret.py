@@ -11,16 +11,15 @@ from urllib.parse import quote_plus, unquote_plus
 from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.reasons import Reason
-from affiant.server.client_auth.method import Judging, Method, Sent
+from affiant.server.client_auth.method import Judging, Method, SelfNamed, Sent
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.request.caller import Caller
-from affiant.system.values import Value
 
 _SCHEMES = ("Basic", "Bearer", "DPoP", "Digest", "Negotiate")
 _NO_DIGEST = bytes(32)
 
 
-class Secret(Value, frozen=True):
+class Secret(SelfNamed, frozen=True):
     """A client secret, and the method by which it came."""
 
     HIDDEN = frozenset({"secret"})

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
+from affiant.oauth import names
 from affiant.oauth.parameters.authorization_details import Details
 from affiant.oauth.parameters.form import Form
-from affiant.server.request.caller import Caller
+from affiant.server.request.caller import Caller, Ceiling
 from affiant.storage.entries import RefreshToken
 from affiant.system.values import Value
+
+
+class Subject(Value, frozen=True):
+    """The subject of a token that was exchanged (RFC 8693), as the new token has it."""
+
+    sub: str
+    act: dict[str, Any] | None = None
+    sub_profile: str | None = None
+    parents: tuple[dict[str, str], ...] = ()
+    src: dict[str, Any] | None = None
+    task: str | None = None
 
 
 class Authorization(Value, frozen=True):
@@ -20,6 +32,9 @@ class Authorization(Value, frozen=True):
     refresh_token: RefreshToken | None = None  # the used one, if the grant is a refresh
     presented: str | None = None  # its text, from which its successor is derived
     details: Details = ()  # authorization_details (RFC 9396)
+    ceilings: tuple[Ceiling, ...] = ()  # of the grant, besides those of the caller
+    subject: Subject | None = None  # None: the client itself
+    requested_token_type: str = names.ACCESS_TOKEN_TOKEN_TYPE
     granted: Details = ()  # of the refresh token: without `details`, the entries for this resource are granted again
 
     def __repr__(self) -> str:

@@ -20,5 +20,5 @@ class ClientCredentials:
             resource=requested.resource(form),
             details=requested.details(form),
             # RFC 6749 section 4.4.3: SHOULD NOT, so only for clients that are registered for it.
-            may_refresh=names.REFRESH_TOKEN in caller.client.grant_types,
+            may_refresh=names.REFRESH_TOKEN in caller.client.grant_types and caller.rule is None,
         )

@@ -1,6 +1,6 @@
 import pytest
 
-from affiant.oauth import jwks_uri
+from affiant.oauth.parameters import jwks_uri
 
 GOOD = [
     "https://keys.example/jwks",
