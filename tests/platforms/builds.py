@@ -108,6 +108,9 @@ def circleci_pins() -> dict[str, Any]:
     }
 
 
+CIRCLECI_REFUSES = {pointer_to("oidc.circleci.com/ssh-rerun"): (True,)}
+
+
 def buildkite(*, subject_claim: str = "", step: str = "deploy", commit: str = COMMIT, aud: str = AUDIENCE) -> Token:
     """The token of a job.
 

@@ -115,7 +115,8 @@ RUNS: dict[str, Run] = {
     # A branch may have an "@" in its name, so that the text has several.
     "reusable-workflow": Run(workflow="acme/ci/.github/workflows/deploy@v2.yml@refs/heads/release@2026"),
 }
-FOREIGN_CODE = ("pull_request", "pull_request_target", "workflow_run")  # events that a stranger can cause
+# Events with the ref of the default branch that a stranger's pull request can cause.
+REFUSES = {"/event_name": ("pull_request_target", "workflow_run")}
 
 
 def job(
@@ -192,9 +193,4 @@ def _of_run(run: Run, repository: Repository) -> dict[str, str]:
 
 def pins(repository: Repository = APP, *, ref: str = "refs/heads/main") -> dict[str, Any]:
     """The claims that tell one branch of a repository from everything else, whatever it is called."""
-    return {
-        "/repository_id": repository.id,
-        "/repository_owner_id": repository.owner_id,
-        "/ref": ref,
-        "/event_name": ("push", "workflow_dispatch", "schedule", "release"),
-    }
+    return {"/repository_id": repository.id, "/repository_owner_id": repository.owner_id, "/ref": ref}

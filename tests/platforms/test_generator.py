@@ -206,7 +206,8 @@ def test_good_token_is_good(good: Good) -> None:
     assert _matches(good.token, good.pins) == []
     assert _is_for(good.token, good.audience)
     assert _ends(good.token, good)
-    assert not good.is_once or good.token.id_claim == "jti"
+    assert len(_matches(good.token, good.refuses)) == len(good.refuses)
+    assert good.replay != "once" or good.token.id_claim == "jti"
 
 
 @pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
@@ -218,6 +219,7 @@ def test_trap_is_one_for_its_reason_alone(trap: Trap) -> None:
         Refusal.ISSUER: came != good.token.claims.get("iss", good.token.issuer),
         Refusal.AUDIENCE: not _is_for(token, good.audience),
         Refusal.LIFETIME: not _ends(token, good),
+        Refusal.TRUST: len(_matches(token, good.refuses)) < len(good.refuses),
         Refusal.RULE: bool(_matches(token, good.pins)),
     }
     assert next(by for by, is_refused in refused.items() if is_refused) == trap.by

@@ -16,6 +16,7 @@ class Refusal(StrEnum):
     AUDIENCE = "audience"
     LIFETIME = "lifetime"  # exp - iat is more than the trust allows, or there is no exp
     REPLAY = "replay"  # it was used
+    TRUST = "trust"  # the trust refuses tokens with such a claim
     RULE = "rule"  # a condition does not hold
 
 
@@ -28,14 +29,16 @@ class Good:
         pins: the conditions of its rule: by JSON Pointer the value, or the values of which it is one.
         audience: that the trust expects.
         longest: seconds from `iat` to `exp` that the trust allows.
-        is_once: whether the trust takes each token once.
+        replay: once, if-present or reused, as the trust takes its tokens.
+        refuses: claims for which the trust refuses a token, each with their values.
     """
 
     token: Token
     pins: Mapping[str, Any]
     audience: str = AUDIENCE
     longest: int = 3600
-    is_once: bool = True
+    replay: str = "once"
+    refuses: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @property
     def platform(self) -> str:

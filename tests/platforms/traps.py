@@ -12,20 +12,26 @@ OTHER_AUDIENCE = "https://other.example"
 GOOD: dict[str, Good] = {
     good.platform: good
     for good in (
-        Good(github.job(), github.pins()),
+        Good(github.job(), github.pins(), refuses=github.REFUSES),
         Good(gitlab.job(), gitlab.pins()),
-        Good(kubernetes.pod(), kubernetes.pins(), is_once=False),
+        Good(kubernetes.pod(), kubernetes.pins(), replay="reused"),
         Good(clouds.aws(), clouds.aws_pins()),
-        Good(clouds.google(), clouds.google_pins(), is_once=False),
-        Good(clouds.entra(), clouds.entra_pins(), audience="api://affiant", longest=86_400, is_once=False),
+        Good(clouds.google(), clouds.google_pins(), replay="if-present"),
+        Good(clouds.entra(), clouds.entra_pins(), audience="api://affiant", longest=86_400, replay="if-present"),
         Good(builds.terraform(), builds.terraform_pins(), longest=86_400),
-        Good(builds.circleci(), builds.circleci_pins(), audience=builds.CIRCLECI_ORGANIZATION, is_once=False),
+        Good(
+            builds.circleci(),
+            builds.circleci_pins(),
+            audience=builds.CIRCLECI_ORGANIZATION,
+            replay="if-present",
+            refuses=builds.CIRCLECI_REFUSES,
+        ),
         Good(builds.buildkite(), builds.buildkite_pins()),
-        Good(builds.bitbucket(), builds.bitbucket_pins(), audience=builds.BITBUCKET_AUDIENCE, is_once=False),
+        Good(builds.bitbucket(), builds.bitbucket_pins(), audience=builds.BITBUCKET_AUDIENCE, replay="if-present"),
         Good(builds.semaphore(), builds.semaphore_pins(), audience=builds.SEMAPHORE_ISSUER),
-        Good(hosts.vercel(), hosts.vercel_pins(), audience="https://vercel.com/acme", is_once=False),
+        Good(hosts.vercel(), hosts.vercel_pins(), audience="https://vercel.com/acme", replay="if-present"),
         Good(hosts.fly(), hosts.fly_pins()),
-        Good(hosts.svid(), hosts.svid_pins(), is_once=False),
+        Good(hosts.svid(), hosts.svid_pins(), replay="reused"),
     )
 }
 
@@ -51,17 +57,19 @@ _GITHUB = (
         "/repository_id",
         "the same with the ids in `sub`",
     ),
-    _rule(
+    _trap(
         "github-pull-request-target",
         github.job(github.RUNS["pull-request-target"]),
-        "/event_name",
+        Refusal.TRUST,
         "code of a stranger runs with the ref of the default branch",
+        "/event_name",
     ),
-    _rule(
+    _trap(
         "github-workflow-run",
         github.job(github.RUNS["workflow-run"]),
-        "/event_name",
+        Refusal.TRUST,
         "the run was caused by another workflow, which a stranger's pull request can start",
+        "/event_name",
     ),
     _rule(
         "github-pull-request",
@@ -352,11 +360,12 @@ _BUILDS = (
         Refusal.LIFETIME,
         "a day is the most that the platform gives",
     ),
-    _rule(
+    _trap(
         "circleci-ssh-rerun",
         builds.circleci(is_ssh_rerun=True),
-        pointer_to("oidc.circleci.com/ssh-rerun"),
+        Refusal.TRUST,
         "a person is inside the job",
+        pointer_to("oidc.circleci.com/ssh-rerun"),
     ),
     _rule(
         "circleci-ssh-rerun-as-text",
