@@ -108,7 +108,7 @@ class Reason(Enum):
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 8725 3.1")
     KEY_UNKNOWN = Row("key.unknown", 401, "invalid_client", 6, "no key with this kid is registered for the client",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 4.1.4")
-    TRUST_KEYS = Row("trust.keys_unavailable", 401, "invalid_client", 6, "the keys of the trusted issuer cannot be had",
+    TRUST_KEYS = Row("trust.keys_unavailable", 401, "invalid_client", 6, "the keys of the trusted issuer are not available",
         "Look at  affiant trust show NAME,  and upload the keys where this server cannot reach the issuer: affiant trust update NAME --jwks FILE.", "RFC 7523 3")
     TRUST_KEY_UNKNOWN = Row("trust.key_unknown", 401, "invalid_client", 6, "the trusted issuer has no key that fits this token",
         "If the issuer has changed its keys and they were uploaded, upload the new ones: affiant trust update NAME --jwks FILE.", "RFC 7517 4.5")

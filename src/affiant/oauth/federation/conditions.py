@@ -51,7 +51,7 @@ def matches(value: object, expected: Scalar) -> bool:
     """Whether a claim has this value, or begins with it up to its `*`.
 
     ``repo:acme/*`` covers ``repo:acme/app`` and not ``repo:acme/app:ref``; ``repo:acme/**`` covers both. The star
-    stands for at least one character.
+    covers at least one character.
     """
     if type(value) is not type(expected):
         return False
@@ -64,7 +64,7 @@ def matches(value: object, expected: Scalar) -> bool:
 
 
 def is_prefix(expected: Scalar) -> bool:
-    """Whether this value of a condition stands for several values of a claim."""
+    """Whether this value of a condition covers several values of a claim."""
     return isinstance(expected, str) and expected.endswith("*")
 
 

@@ -22,7 +22,7 @@ REPLAYS = (ONCE, IF_PRESENT, REUSED)
 _MAX_JTI = 1024
 _MAX_SUB = 2048
 # RFC 8725 section 3.11. JOSE is what SPIFFE allows (JWT-SVID section 2.2).
-_TYPES = frozenset({None, "jwt", "jose"})
+_TYPES = frozenset({"jwt", "jose"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class TokenRules:
 
     issuer: str  # a SPIFFE trust domain is written as spiffe://DOMAIN
     audiences: tuple[str, ...]  # one of these must be its aud
-    several_audiences: bool = False  # whether aud may have other values beside it
+    several_audiences: bool = False  # whether aud may have other values next to it
     max_lifetime: int = DEFAULT_LIFETIME  # seconds from iat to exp
     replay: str = ONCE
     made_after: int | None = None  # when the server lost its memory of used tokens
@@ -64,8 +64,7 @@ def find_issuers(unverified: Unverified) -> tuple[str, ...]:
 def verify(verified: Verified, *, rules: TokenRules, now: float) -> TrustedToken:
     """Return the token if its claims are valid for this server now; raise Rejected with a reason of steps 4 to 10."""
     claims = verified.claims
-    if media_type(verified.header.get("typ")) not in _TYPES:
-        raise Rejected(Reason.JWT_TYP, expected="JWT, or no typ", got=str(verified.header.get("typ"))[:100])
+    check_typ(verified.header)
     _check_audience(claims, rules)
     expires_at = _check_times(claims, rules, now)
     return TrustedToken(
@@ -75,6 +74,12 @@ def verify(verified: Verified, *, rules: TokenRules, now: float) -> TrustedToken
         live_until=int(expires_at) + 2 * LEEWAY,
         jti_digest=_digest(claims, rules),
     )
+
+
+def check_typ(header: dict[str, Any]) -> None:
+    """Reject other kinds of JWT, such as access tokens and proofs (RFC 8725 section 3.11)."""
+    if "typ" in header and media_type(header["typ"]) not in _TYPES:
+        raise Rejected(Reason.JWT_TYP, expected="JWT, or no typ", got=str(header["typ"])[:100])
 
 
 def _check_audience(claims: dict[str, Any], rules: TokenRules) -> None:

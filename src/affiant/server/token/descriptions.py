@@ -34,7 +34,7 @@ TOKEN = Description(
         Member("refresh_token", f"expires after {REFRESH_IDLE // _DAY} days without use, and {REFRESH_ABSOLUTE // _DAY} days after the first; each use returns the next, except for clients with FAPI 2.0, which keep theirs", "RFC 6749 6", "for clients registered for `refresh_token`, when there is a new one"),
         Member("authorization_details", "the granted ones", "RFC 9396 7", "if some were granted"),
     ),
-    refuses=(*client_auth.REFUSES, *("dpop." + name for name in ("missing", "headers", "malformed", "type", "algorithm", "key", "signature", "jti", "method", "url", "time", "nonce", "replayed")), "grant", "scope", "resource", "certificate.missing", "authorization_details", "refresh_token"),
+    refuses=(*client_auth.REFUSES, *("dpop." + name for name in ("missing", "headers", "malformed", "type", "algorithm", "key", "signature", "jti", "method", "url", "time", "nonce", "replayed")), "grant", "ceiling", "scope", "resource", "certificate.missing", "authorization_details", "refresh_token"),
 )  # fmt: skip
 
 INTROSPECTION = Description(

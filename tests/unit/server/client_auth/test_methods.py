@@ -17,6 +17,7 @@ from affiant.server.client_auth.methods import METHODS, PLACES
 from affiant.server.client_auth.stranger import STRANGER
 from affiant.server.explain.hints import find_for
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request.notes import Notes
 
@@ -61,7 +62,7 @@ def test_two_methods_are_refused() -> None:
 
 async def test_an_unknown_client_passes_no_method() -> None:
     for shown in _shown():
-        judging = Judging(NOW, Notes(), MasterKey.from_bytes(bytes(32)), RemoteKeys())
+        judging = Judging(NOW, Notes(), MasterKey.from_bytes(bytes(32)), RemoteKeys(), TrustKeys())
         with pytest.raises(Rejected):
             await shown.judge(STRANGER, judging)
 

@@ -8,6 +8,7 @@ import pytest
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import directory
 from affiant.server.registry.directory import Directory
+from affiant.server.request.caller import Caller
 from affiant.server.token import policy
 from affiant.server.token.grants.base import Authorization
 from affiant.storage.memory import MemoryStore
@@ -63,8 +64,10 @@ async def test_ever_new_requests_do_not_fill_the_memory() -> None:
     await known.refresh()
     client = await known.client("c1")
     assert client is not None
+    caller = Caller(client, client.record.token_endpoint_auth_method)
     for number in range(100):
         for asked in (names[number:], names[: number % 10 + 1]):
-            assert policy.grant(Authorization(asked, ()), client, known, lifetime=60).scope == asked
+            granted = policy.grant(Authorization(asked, ()), caller, known, lifetime=60, now=0)
+            assert granted.scope == asked
     assert 1 < len(client.granted) <= policy.MAX_REMEMBERED
     assert all(len(granted.scope) < policy.MAX_NAMES for granted in client.granted.values())

@@ -72,7 +72,7 @@ def test_a_list_has_at_most_64_items() -> None:
     assert fields.CLIENT.read({"scope": names[:64]})["scope"] == tuple(names[:64])
     with pytest.raises(ConfigError, match="an array of at most 64 strings"):
         fields.CLIENT.read({"scope": names})
-    with pytest.raises(ConfigError, match="grant_types must be an array of 1 to 3 strings"):
+    with pytest.raises(ConfigError, match="grant_types must be an array of 1 to 4 strings"):
         fields.CLIENT.read({"grant_types": []})
 
 
@@ -115,5 +115,8 @@ def test_an_address_of_keys_has_one_longest_length() -> None:
 def test_an_operator_sets_some_members_only_at_creation() -> None:
     """Each of these is a decision: the rest may be set at both times."""
     rows = [row for row in fields.CLIENT if row.by & By.OPERATOR]
-    assert [row.name for row in rows if By.CHANGE not in row.by] == ["token_endpoint_auth_signing_alg"]
+    assert [row.name for row in rows if By.CHANGE not in row.by] == [
+        "token_endpoint_auth_signing_alg",
+        "blueprint",
+    ]
     assert [row.name for row in rows if By.NEW not in row.by] == ["enabled"]

@@ -157,7 +157,10 @@ def _shows(sent: Sent) -> PlatformToken | None:
         return None
     unverified = sent.parse(text)
     issuers = trusted_token.find_issuers(unverified)
-    return PlatformToken(unverified, issuers, sent.form.get("client_id")) if issuers else None
+    if not issuers:
+        return None
+    trusted_token.check_typ(unverified.header)
+    return PlatformToken(unverified, issuers, sent.form.get("client_id"))
 
 
 METHOD = Method(

@@ -50,7 +50,7 @@ TRUST = Table[Trust](
     Member("audiences", Names(kinds.VISIBLE, most=8),
            "values of which aud must have one; the issuer identifier or token endpoint of this server when empty",
            source="RFC 7523 3", option="--audience", metavar="AUD"),
-    Member("several_audiences", kinds.FLAG, "whether aud may have other values beside that",
+    Member("several_audiences", kinds.FLAG, "whether aud may have other values next to that",
            option="--several-audiences"),
     Member("algorithms", Names(Choice(ASYMMETRIC), most=len(ASYMMETRIC)), "algorithms of its tokens; any that its keys"
            " fit when empty", source="RFC 8725 3.1", option="--alg", metavar="ALG"),
@@ -66,8 +66,8 @@ RULE = Table[Rule](
     Member("trust", NAME, "the trust whose tokens it is for", by=By.NEW, option="--trust", metavar="NAME"),
     Member("client_id", kinds.CLIENT_ID, "the client for whom such a token speaks", by=By.NEW, option="--client",
            metavar="CLIENT_ID"),
-    ConditionsMember("conditions", kinds.CONDITIONS, "claims, each with the values of which it must have one; * at the"
-                     " end of a text stands for more up to the next : or /, ** for any more", option="--when",
+    ConditionsMember("conditions", kinds.CONDITIONS, "claims, each with the values of which it must have one; a text's"
+                     " * at the end covers more up to the next : or /, its ** any more", option="--when",
                      metavar="CLAIM=VALUE"),
     Member("resources", kinds.APIS, "the most APIs that it gives; all of the client's when empty",
            option="--resource", metavar="URL"),

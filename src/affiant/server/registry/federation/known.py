@@ -1,4 +1,4 @@
-"""The trusts and rules of the store, ready to judge tokens; made anew when the store changes."""
+"""The trusts and rules of the store, ready to judge tokens; made again when the store changes."""
 
 from __future__ import annotations
 
