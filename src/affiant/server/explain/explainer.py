@@ -217,7 +217,7 @@ async def explain_elsewhere(captured: Captured, server: Metadata, *, now: float)
         form = await http.read_form(captured.scope(), captured.receive)
         shown = ladder.find(Sent(form, captured.scope()["headers"], grant=form.get("grant_type")))
         if isinstance(shown, PlatformToken):  # the trusts of that server are not known
-            raise shown.unknown()
+            raise shown.token.unknown()
     except Rejected as refusal:
         refusals[refusal.reason.value.step] = refusal
     refusals |= {refusal.reason.value.step: refusal for refusal in _judge_elsewhere(facts, server)}

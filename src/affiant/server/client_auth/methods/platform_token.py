@@ -6,147 +6,56 @@ assertion type of its own (draft-ietf-oauth-spiffe-client-auth).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, ClassVar
-
-import msgspec
+from typing import ClassVar
 
 from affiant.errors import Rejected
-from affiant.jose import compact
-from affiant.jose.compact import Unverified, Verified
 from affiant.oauth import names
-from affiant.oauth.federation import conditions, trusted_token
-from affiant.oauth.federation.trusted_token import TrustedToken
-from affiant.reasons import Reason
-from affiant.server.client_auth import stranger
+from affiant.server.client_auth.admission import Admission, Foreign
 from affiant.server.client_auth.method import Judging, Method, Sent
 from affiant.server.registry.directory import RegisteredClient
-from affiant.server.registry.federation.known import Federation, KnownTrust
-from affiant.server.request.caller import Caller, Ceiling
-from affiant.storage.entries import JtiClaim
-from affiant.storage.records import Rule
+from affiant.server.registry.federation.known import Federation
+from affiant.server.request.caller import Caller
 from affiant.system.values import Value
-
-MAX_SOURCE = 1024  # bytes of copied claims in an access token
 
 
 class PlatformToken(Value, frozen=True):
     """A parsed token of another issuer."""
 
-    HIDDEN = frozenset({"unverified"})
-
-    unverified: Unverified
-    issuers: tuple[str, ...]
-    client_id: str | None = None  # the parameter, which chooses among the rules
+    token: Foreign
 
     async def identify(self, federation: Federation, judging: Judging) -> Admitted:
-        judging.notes.issuer = self.issuers[-1]
-        trusts = [trust for issuer in self.issuers for trust in federation.find(issuer)]
-        if not trusts:
-            raise self.unknown()
-        trust, verified = await self._verify([trust for trust in trusts if trust.record.enabled], judging)
-        token = trusted_token.verify(verified, rules=trust.token_rules, now=judging.now)
-        refused = trust.find_refused(token.claims)
-        if refused is not None:
-            got = str(conditions.find(token.claims, refused.claim))[:100]
-            raise Rejected(Reason.TRUST_REFUSES, got=f"{refused.claim} {got}", detail=f"trust {trust.name}")
-        return Admitted(trust, self._choose(trust, token), verified, token)
-
-    def unknown(self) -> Rejected:
-        """Return the refusal where no trust has this issuer."""
-        issuer, claims = self.issuers[-1], self.unverified.claims
-        if "://" not in issuer:
-            got = f"iss {issuer[:100]}, sub {str(claims.get('sub'))[:100]}"
-            return Rejected(Reason.ISS_SUB, expected="iss and sub equal to the client_id", got=got)
-        return Rejected(Reason.TRUST_UNKNOWN, got=issuer[:256])
-
-    async def _verify(self, trusts: Sequence[KnownTrust], judging: Judging) -> tuple[KnownTrust, Verified]:
-        """Return the one trust whose key made the signature. Every failure costs a verification."""
-        refusal, found = Rejected(Reason.TRUST_DISABLED), list[tuple[KnownTrust, Verified]]()
-        for trust in trusts:
-            try:
-                allowed = trust.record.algorithms
-                if allowed and self.unverified.alg not in allowed:
-                    raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(allowed), got=self.unverified.alg)
-                keys = await judging.trust_keys.find(trust, self.unverified, now=judging.now)
-                found.append((trust, compact.verify_any(self.unverified, keys)))
-            except Rejected as error:
-                refusal = error
-        if len(found) == 1:
-            return found[0]
-        if found:  # two trusts of one issuer that share a key: neither is meant
-            refusal = Rejected(Reason.TRUST_AMBIGUOUS, got=" and ".join(trust.name for trust, _ in found))
-        else:
-            with suppress(Rejected):
-                compact.verify_any(self.unverified, stranger.dummy_keys(self.unverified.alg))
-        raise refusal
-
-    def _choose(self, trust: KnownTrust, token: TrustedToken) -> Rule:
-        """Return the one rule whose conditions the token meets."""
-        rules = [rule for rule in trust.match(token.claims) if self.client_id in (None, rule.client_id)]
-        if not rules:
-            raise Rejected(Reason.RULE_NONE, got=f"sub {token.subject}"[:256], detail=f"trust {trust.name}")
-        if len(rules) > 1:
-            raise Rejected(Reason.TRUST_AMBIGUOUS, got=" and ".join(rule.path for rule in rules)[:256])
-        return rules[0]
+        return Admitted(await self.token.admit(federation, judging))
 
 
 class Admitted(Value, frozen=True):
-    """A valid token, and the rule that names its client."""
+    """An admitted token, whose rule names the client."""
 
-    HIDDEN = frozenset({"verified"})
     methods: ClassVar[tuple[str, ...]] = names.AUTH_METHODS
     name: ClassVar[str] = names.FEDERATED_JWT
     profile: ClassVar[str | None] = None
 
-    trust: KnownTrust
-    rule: Rule
-    verified: Verified
-    token: TrustedToken
+    admission: Admission
 
     @property
     def client_id(self) -> str:
-        return self.rule.client_id
+        return self.admission.rule.client_id
 
     async def judge(self, client: RegisteredClient, judging: Judging) -> Caller:  # noqa: ARG002
         # Order: Authenticator has looked whether the client exists and takes this method.
-        rule, token = self.rule, self.token
-        claim = None
-        if token.jti_digest is not None:
-            # A name that no client can have: tokens of one trust are compared with each other alone.
-            claim = JtiClaim(f"trust {self.trust.name}", token.jti_digest, token.live_until)
-        ceiling = Ceiling(
-            layer=f"rule {rule.path}",
-            scope=rule.scope or None,
-            resources=rule.resources or None,
-            lifetime=rule.access_token_lifetime,
-            not_after=token.expires_at,
-        )
+        found = self.admission
         return Caller(
             client,
             names.FEDERATED_JWT,
-            claim=claim,
-            alg=str(self.verified.header["alg"]),
-            kid=self.verified.key.kid,
-            rule=rule.path,
-            ceilings=(ceiling,),
-            source=_source(self.trust, rule, token.claims),
+            claim=found.claim,
+            alg=str(found.verified.header["alg"]),
+            kid=found.verified.key.kid,
+            rule=found.rule.path,
+            ceilings=(found.ceiling,),
+            source=found.source,
         )
 
     def refused(self, refusal: Rejected) -> Rejected:
         return refusal
-
-
-def _source(trust: KnownTrust, rule: Rule, claims: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the claims that the rule copies, with their issuer; None if it copies none."""
-    if not rule.copied_claims:
-        return None
-    copied = {name: value for name in rule.copied_claims if (value := conditions.find(claims, name)) is not None}
-    source = {**copied, "iss": trust.record.issuer}
-    if len(msgspec.json.encode(source)) > MAX_SOURCE:
-        raise Rejected(Reason.RULE_COPIES, expected=f"at most {MAX_SOURCE:,} bytes", detail=rule.path)
-    return source
 
 
 def _shows(sent: Sent) -> PlatformToken | None:
@@ -155,12 +64,8 @@ def _shows(sent: Sent) -> PlatformToken | None:
     text = sent.find_assertion()
     if text is None:
         return None
-    unverified = sent.parse(text)
-    issuers = trusted_token.find_issuers(unverified)
-    if not issuers:
-        return None
-    trusted_token.check_typ(unverified.header)
-    return PlatformToken(unverified, issuers, sent.form.get("client_id"))
+    token = Foreign.find(sent.parse(text), client_id=sent.form.get("client_id"))
+    return PlatformToken(token) if token is not None else None
 
 
 METHOD = Method(

@@ -1,0 +1,143 @@
+"""Admit the token that a platform gave a workload: a trust verifies it, and one of its rules names the client.
+
+Such a token authenticates a client (methods/platform_token.py), or is exchanged (token/grants/token_exchange.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from affiant.errors import Rejected
+from affiant.jose import compact
+from affiant.jose.compact import Unverified, Verified
+from affiant.oauth.federation import conditions, trusted_token
+from affiant.oauth.federation.trusted_token import TrustedToken
+from affiant.reasons import Reason
+from affiant.server.client_auth import stranger
+from affiant.server.client_auth.method import Judging
+from affiant.server.registry.federation.known import Federation, KnownTrust
+from affiant.server.request.caller import Ceiling
+from affiant.storage.entries import JtiClaim
+from affiant.storage.records import Rule
+from affiant.system.values import Value
+
+MAX_SOURCE = 1024  # bytes of copied claims in an access token
+
+
+class Foreign(Value, frozen=True):
+    """A parsed token of another issuer."""
+
+    HIDDEN = frozenset({"unverified"})
+
+    unverified: Unverified
+    issuers: tuple[str, ...]
+    client_id: str | None = None  # the parameter, which chooses among the rules
+
+    @classmethod
+    def find(cls, unverified: Unverified, *, client_id: str | None = None) -> Foreign | None:
+        """Return the token, or None if a client signed it itself; raise JWT_TYP for another JWT than a token."""
+        issuers = trusted_token.find_issuers(unverified)
+        if not issuers:
+            return None
+        trusted_token.check_typ(unverified.header)
+        return cls(unverified, issuers, client_id)
+
+    async def admit(self, federation: Federation, judging: Judging) -> Admission:
+        """Return the proof that a trust and one of its rules take the token; raise Rejected if none does."""
+        judging.notes.issuer = self.issuers[-1]
+        trusts = [trust for issuer in self.issuers for trust in federation.find(issuer)]
+        if not trusts:
+            raise self.unknown()
+        trust, verified = await self._verify([trust for trust in trusts if trust.record.enabled], judging)
+        token = trusted_token.verify(verified, rules=trust.token_rules, now=judging.now)
+        refused = trust.find_refused(token.claims)
+        if refused is not None:
+            got = str(conditions.find(token.claims, refused.claim))[:100]
+            raise Rejected(Reason.TRUST_REFUSES, got=f"{refused.claim} {got}", detail=f"trust {trust.name}")
+        return Admission(trust, self._choose(trust, token), verified, token)
+
+    def unknown(self) -> Rejected:
+        """Return the refusal where no trust has this issuer."""
+        issuer, claims = self.issuers[-1], self.unverified.claims
+        if "://" not in issuer:
+            got = f"iss {issuer[:100]}, sub {str(claims.get('sub'))[:100]}"
+            return Rejected(Reason.ISS_SUB, expected="iss and sub equal to the client_id", got=got)
+        return Rejected(Reason.TRUST_UNKNOWN, got=issuer[:256])
+
+    async def _verify(self, trusts: Sequence[KnownTrust], judging: Judging) -> tuple[KnownTrust, Verified]:
+        """Return the one trust whose key made the signature. Every failure costs a verification."""
+        refusal, found = Rejected(Reason.TRUST_DISABLED), list[tuple[KnownTrust, Verified]]()
+        for trust in trusts:
+            try:
+                allowed = trust.record.algorithms
+                if allowed and self.unverified.alg not in allowed:
+                    raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(allowed), got=self.unverified.alg)
+                keys = await judging.trust_keys.find(trust, self.unverified, now=judging.now)
+                found.append((trust, compact.verify_any(self.unverified, keys)))
+            except Rejected as error:
+                refusal = error
+        if len(found) == 1:
+            return found[0]
+        if found:  # two trusts of one issuer that share a key: neither is meant
+            refusal = Rejected(Reason.TRUST_AMBIGUOUS, got=" and ".join(trust.name for trust, _ in found))
+        else:
+            with suppress(Rejected):
+                compact.verify_any(self.unverified, stranger.dummy_keys(self.unverified.alg))
+        raise refusal
+
+    def _choose(self, trust: KnownTrust, token: TrustedToken) -> Rule:
+        """Return the one rule whose conditions the token meets."""
+        rules = [rule for rule in trust.match(token.claims) if self.client_id in (None, rule.client_id)]
+        if not rules:
+            raise Rejected(Reason.RULE_NONE, got=f"sub {token.subject}"[:256], detail=f"trust {trust.name}")
+        if len(rules) > 1:
+            raise Rejected(Reason.TRUST_AMBIGUOUS, got=" and ".join(rule.path for rule in rules)[:256])
+        return rules[0]
+
+
+class Admission(Value, frozen=True):
+    """A valid token, and the rule that names its client. Whether it was used before is not checked yet."""
+
+    HIDDEN = frozenset({"verified"})
+
+    trust: KnownTrust
+    rule: Rule
+    verified: Verified
+    token: TrustedToken
+
+    @property
+    def claim(self) -> JtiClaim | None:
+        """The jti, to be claimed in the commit of the request; None where the trust takes tokens again."""
+        if self.token.jti_digest is None:
+            return None
+        # A name that no client can have: tokens of one trust are compared with each other alone.
+        return JtiClaim(f"trust {self.trust.name}", self.token.jti_digest, self.token.live_until)
+
+    @property
+    def ceiling(self) -> Ceiling:
+        """The most that the token gives."""
+        rule = self.rule
+        return Ceiling(
+            layer=f"rule {rule.path}",
+            scope=rule.scope or None,
+            resources=rule.resources or None,
+            lifetime=rule.access_token_lifetime,
+            not_after=self.token.expires_at,
+        )
+
+    @property
+    def source(self) -> dict[str, Any] | None:
+        """The claims that the rule copies, with their issuer; None if it copies none."""
+        rule = self.rule
+        if not rule.copied_claims:
+            return None
+        claims = self.token.claims
+        copied = {name: value for name in rule.copied_claims if (value := conditions.find(claims, name)) is not None}
+        source = {**copied, "iss": self.trust.record.issuer}
+        if len(msgspec.json.encode(source)) > MAX_SOURCE:
+            raise Rejected(Reason.RULE_COPIES, expected=f"at most {MAX_SOURCE:,} bytes", detail=rule.path)
+        return source
