@@ -54,8 +54,8 @@ def find_issuers(unverified: Unverified) -> tuple[str, ...]:
 
     The issuer of a SPIFFE ID is its trust domain: a JWT-SVID needs no iss (JWT-SVID section 3).
     """
-    iss, sub = unverified.claims.get("iss"), unverified.claims.get("sub")
-    if not isinstance(sub, str) or iss == sub:
+    iss, sub = unverified.claims.get("iss"), text(unverified.claims, "sub", longest=_MAX_SUB)
+    if sub is None or iss == sub:
         return ()
     domain = (SPIFFE + sub.removeprefix(SPIFFE).partition("/")[0],) if sub.startswith(SPIFFE) else ()
     return (*domain, iss) if isinstance(iss, str) else domain
@@ -69,7 +69,7 @@ def verify(verified: Verified, *, rules: TokenRules, now: float) -> TrustedToken
     expires_at = _check_times(claims, rules, now)
     return TrustedToken(
         claims=claims,
-        subject=text(claims, "sub", longest=_MAX_SUB) or "",
+        subject=claims["sub"],  # a text: see find_issuers
         expires_at=int(expires_at),
         live_until=int(expires_at) + 2 * LEEWAY,
         jti_digest=_digest(claims, rules),
