@@ -19,6 +19,8 @@ from affiant.oauth.federation.trusted_token import TrustedToken
 from affiant.reasons import Reason
 from affiant.server.client_auth import stranger
 from affiant.server.client_auth.method import Judging
+from affiant.server.registry.federation import claims as kept_claims
+from affiant.server.registry.federation import nearest
 from affiant.server.registry.federation.known import Federation, KnownTrust
 from affiant.server.request.caller import Ceiling
 from affiant.storage.entries import JtiClaim
@@ -48,17 +50,36 @@ class Foreign(Value, frozen=True):
 
     async def admit(self, federation: Federation, judging: Judging) -> Admission:
         """Return the proof that a trust and one of its rules take the token; raise Rejected if none does."""
-        judging.notes.issuer = self.issuers[-1]
+        notes, claims = judging.notes, self.unverified.claims
+        notes.issuer = self.issuers[-1]
+        try:
+            trust, verified = await self._find_trust(federation, judging)
+        except Rejected:
+            notes.claims = kept_claims.keep(claims, is_verified=False)
+            raise
+        try:
+            token = self._judge(trust, verified, now=judging.now)
+            rule = self._choose(trust, token)
+        except Rejected:
+            notes.claims = kept_claims.keep(claims, is_verified=True)
+            notes.nearest = nearest.to_text(nearest.find(trust, claims, self.client_id))
+            raise
+        return Admission(trust, rule, verified, token)
+
+    async def _find_trust(self, federation: Federation, judging: Judging) -> tuple[KnownTrust, Verified]:
         trusts = [trust for issuer in self.issuers for trust in federation.find(issuer)]
         if not trusts:
             raise self.unknown()
-        trust, verified = await self._verify([trust for trust in trusts if trust.record.enabled], judging)
-        token = trusted_token.verify(verified, rules=trust.token_rules, now=judging.now)
+        return await self._verify([trust for trust in trusts if trust.record.enabled], judging)
+
+    def _judge(self, trust: KnownTrust, verified: Verified, *, now: float) -> TrustedToken:
+        """Return the token that the trust accepts, whatever its rules say."""
+        token = trusted_token.verify(verified, rules=trust.token_rules, now=now)
         refused = trust.find_refused(token.claims)
         if refused is not None:
             got = str(conditions.find(token.claims, refused.claim))[:100]
             raise Rejected(Reason.TRUST_REFUSES, got=f"{refused.claim} {got}", detail=f"trust {trust.name}")
-        return Admission(trust, self._choose(trust, token), verified, token)
+        return token
 
     def unknown(self) -> Rejected:
         """Return the refusal where no trust has this issuer."""

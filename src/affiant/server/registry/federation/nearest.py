@@ -1,0 +1,92 @@
+"""Compare a token with the conditions of rules: which rule it comes closest to, and what each condition got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from affiant.oauth.federation import conditions
+from affiant.oauth.federation.conditions import Scalar
+from affiant.server.registry.federation import claims as claims_of
+from affiant.server.registry.federation.known import KnownTrust, meets
+from affiant.storage.records import ClaimCondition, Rule
+
+MAX_TEXT = 1000  # characters of the text in an audit record
+_MAX_VALUES = 4  # of a condition in such a text
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """A condition, and the value that the token has there; `got` is None for a claim that it has not."""
+
+    claim: str
+    expected: tuple[Scalar, ...]
+    got: str | bool | int | float | None
+    met: bool
+
+
+class Nearest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rule and its conditions; without a rule the trust has none, or was not asked for one."""
+
+    trust: str
+    rule: str = ""
+    client_id: str = ""
+    enabled: bool = True
+    conditions: tuple[Compared, ...] = ()
+
+    @property
+    def unmet(self) -> list[Compared]:
+        return [one for one in self.conditions if not one.met]
+
+
+def compare(claims: dict[str, Any], wanted: Iterable[ClaimCondition]) -> tuple[Compared, ...]:
+    """Return what each condition expects and gets."""
+    return tuple(
+        Compared(one.claim, one.values, claims_of.shown(conditions.find(claims, one.claim)), meets(claims, one))
+        for one in wanted
+    )
+
+
+def describe(rule: Rule, claims: dict[str, Any]) -> Nearest:
+    """Return this rule, compared with a token."""
+    return Nearest(rule.trust, rule.name, rule.client_id, rule.enabled, compare(claims, rule.conditions))
+
+
+def find(trust: KnownTrust, claims: dict[str, Any], client_id: str | None = None) -> Nearest:
+    """Return the rule of this trust that a token comes closest to.
+
+    Rules that it meets come first, although they are disabled or name another client than `client_id`; then the one
+    with most conditions met, of those the one with fewest unmet, and then the one that meets the earlier conditions:
+    operators write ids first.
+    """
+    compared = [describe(rule, claims) for rule in trust.rules]
+    return min(compared, key=lambda one: _distance(one, client_id), default=Nearest(trust.name))
+
+
+def _distance(one: Nearest, client_id: str | None) -> tuple[Any, ...]:
+    met = [condition.met for condition in one.conditions]
+    is_other = client_id not in (None, one.client_id)
+    return not all(met), -sum(met), len(met), [not each for each in met], is_other, not one.enabled, one.rule
+
+
+def to_text(found: Nearest) -> str:
+    """Return the form in an audit record. Conditions that are met give way first if there are too many."""
+    kept = [msgspec.structs.replace(one, expected=_shortened(one.expected)) for one in found.conditions]
+    while True:
+        text = msgspec.json.encode(msgspec.structs.replace(found, conditions=tuple(kept))).decode()
+        if len(text) <= MAX_TEXT or not kept:
+            return text
+        kept.remove(next((one for one in reversed(kept) if one.met), kept[-1]))
+
+
+def parse(text: str | None) -> Nearest | None:
+    """Parse the text of an audit record; None for one that this version does not know."""
+    try:
+        return msgspec.json.decode(text or "", type=Nearest)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None
+
+
+def _shortened(expected: Sequence[Scalar]) -> tuple[Scalar, ...]:
+    return tuple(claims_of.shorten(one) if isinstance(one, str) else one for one in expected[:_MAX_VALUES])
