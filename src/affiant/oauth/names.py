@@ -35,6 +35,7 @@ REGISTRABLE_METHODS = tuple(name for name in AUTH_METHODS if name != FEDERATED_J
 
 SERVICE, AGENT = "service", "agent"
 CLIENT_KINDS = (SERVICE, AGENT)
+AI_AGENT = "ai_agent"  # as a sub_profile (draft-mcguinness-oauth-actor-profile)
 
 JWT_BEARER_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 JWT_SPIFFE_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"

@@ -63,6 +63,10 @@ class ClientMembers(TypedDict, total=False):
     jti_policy: str
     subject_policy: str
     observe: tuple[str, ...]
+    kind: str
+    owner: str | None
+    blueprint: str | None
+    delegates_to: tuple[str, ...] | None
     enabled: bool
 
 
@@ -206,7 +210,8 @@ class Server:
         """
         signer: Signer = key or KEY
         if keys is None:
-            needs_key = token_endpoint_auth_method == names.PRIVATE_KEY_JWT and "jwks_uri" not in members
+            has_others = "jwks_uri" in members or members.get("blueprint") is not None
+            needs_key = token_endpoint_auth_method == names.PRIVATE_KEY_JWT and not has_others
             keys = ((key or KEY).public(),) if needs_key else ()
         if "scope" not in members and (default := await self.store.apis.default()):
             members["scope"] = default.scopes

@@ -89,6 +89,8 @@ def new(client_names: tuple[str, ...], place: Place, **options: Any) -> None:
     affiant client new smart --public-key smart.pem --audience legacy --access-token-lifetime 300
     affiant client new meshed --auth tls_client_auth --tls-san-dns meshed.example
     affiant client new spiffe://example/billing --public-key billing.pem
+    affiant client new planner-7 --blueprint planner --kind agent --owner research
+    affiant client new deploy --auth federated_jwt --scope orders.write
 
     NAME is the client_id: 1 to 256 of A-Z a-z 0-9 . _ ~ - : / @ + = , ! ? &. The name of the file has most of them
     percent-encoded. A key is made on this machine, and only its public half is sent. For a service whose public key
@@ -104,6 +106,8 @@ def new(client_names: tuple[str, ...], place: Place, **options: Any) -> None:
     # A client that authenticates by TLS has the key of its certificate already; everything else is in the file.
     has_file = not (given or jwks_uri) or method in names.BY_TLS
     needs_key = method == names.PRIVATE_KEY_JWT and given is None and jwks_uri is None
+    if "blueprint" in wanted or method == names.FEDERATED_JWT:  # it has no credential of its own
+        has_file = needs_key = False
     writes = "key" if needs_key else "file" if has_file else "nothing"
     done = _register_all(place, [_build(name, wanted, alg=alg, writes=writes) for name in client_names])
     data = [{n: v for n, v in one.items() if v or n not in _LEFT_OUT_IF_EMPTY} for one in done]
@@ -166,15 +170,43 @@ def show_(name: str, place: Place) -> None:
 
 
 @client.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--owner", metavar="NAME", help="disable every service of this owner instead")
 @admin_options
-def disable(name: str, place: Place) -> None:
+def disable(name: str | None, owner: str | None, place: Place) -> None:
     """Refuse a service and end its tokens.
 
     Until it is enabled again.
+
+    \b
+    affiant client disable billing
+    affiant client disable --owner alice@example.com
     """
-    place.patch(f"/clients/{segment(name)}", {"enabled": False})
-    _show_done(name, "disable")
+    if (name is None) == (owner is None):
+        raise click.UsageError("name one service, or --owner NAME for all of an owner")
+    if name is not None:
+        place.patch(f"/clients/{segment(name)}", {"enabled": False})
+        _show_done(name, "disable")
+        return
+    done = place.run(lambda api: _disable_all(api, str(owner)))
+    show(
+        [{"client_id": each, "done": "disable"} for each in done],
+        *([f"disabled {each}" for each in done] or [f"no enabled client has the owner {owner}: affiant client list"]),
+    )
+
+
+async def _disable_all(api: Admin, owner: str) -> list[str]:
+    """Disable the clients of an owner one by one; a failure names those that are disabled already."""
+    done: list[str] = []
+    try:
+        for client in await api.all("/clients"):
+            if client["owner"] == owner and client["enabled"]:
+                await api.patch(f"/clients/{segment(client['client_id'])}", {"enabled": False})
+                done.append(client["client_id"])
+    except Error as error:
+        error.add_note(f"disabled: {', '.join(done) or 'none'}. To go on, run the same command again")
+        raise
+    return done
 
 
 @client.command()
@@ -200,7 +232,7 @@ def remove(name: str, place: Place) -> None:
 @click.option("--days", type=click.IntRange(1, 365), default=7, help="how far to look back (default: 7)")
 @admin_options
 def check(name: str | None, days: int, place: Place) -> None:
-    """List services that strict rules would stop.
+    """List services that strict rules would stop, and those without owner.
 
     From what they sent: those with a legacy policy, and those observed.
 
@@ -208,7 +240,7 @@ def check(name: str | None, days: int, place: Place) -> None:
     affiant client check
     affiant client check old --days 30
 
-    A service that is not listed sent nothing in that time that strict rules would refuse.
+    A service that is not listed sent nothing in that time that strict rules would refuse, and has an owner.
     """
     found = place.run(lambda api: records.breaches(api, name, time.time() - days * _DAY))
     lines = [
@@ -216,7 +248,12 @@ def check(name: str | None, days: int, place: Place) -> None:
         f"  affiant explain {one['trace_id']}"
         for one in found
     ]
-    show(found, *(lines or [f"no client would be refused: 0 violations in the last {days} days"]))
+    lines = lines or [f"no client would be refused: 0 violations in the last {days} days"]
+    unowned = place.run(lambda api: records.without_owner(api, name))
+    lines += [
+        f"{one['client_id']}  {one['reason']}  affiant client update {one['client_id']} --owner NAME" for one in unowned
+    ]
+    show([*found, *unowned], *lines)
 
 
 def _register_all(place: Place, clients: Sequence[_New]) -> list[dict[str, Any]]:

@@ -32,10 +32,17 @@ def check_admin_api(call: Call, identifier: str) -> None:
         raise Rejected(Reason.ADMIN_LAST_OWNER, expected="the admin API itself is changed at the data folder only")
 
 
-def check_registered_itself(call: Call, client: Client) -> None:
-    """Raise if a client that registered itself gets a part: its registration access token can change its keys."""
-    if roles.registered_itself(client) and touches_admin(client, call.context.identifier):
+def check_credentials(call: Call, client: Client) -> None:
+    """Raise if a client gets a part whose credentials are not in the hands of owners alone.
+
+    A registration access token can change the keys of its client, and an operator those of a blueprint.
+    """
+    if not touches_admin(client, call.context.identifier):
+        return
+    if roles.registered_itself(client):
         raise ConfigError("a client that registered itself can have no part in the admin API: register another")
+    if client.blueprint is not None:
+        raise ConfigError("a client with a blueprint can have no part in the admin API: register another")
 
 
 async def keeping_one(call: Call, client_id: str, act: Callable[[Condition | None], Awaitable[Result]]) -> Result:

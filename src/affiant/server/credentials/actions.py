@@ -217,6 +217,8 @@ def revoke_secret(name: str) -> Action:
 
 def check_kept(client: Client) -> None:
     """Raise ConfigError if the client's keys are not kept here."""
+    if client.blueprint is not None:
+        raise ConfigError(f"the keys of {client.client_id} are those of its blueprint: change {client.blueprint}")
     if client.token_endpoint_auth_method != names.PRIVATE_KEY_JWT or client.jwks_uri is not None:
         raise ConfigError(f"{client.client_id} has no keys here: it authenticates otherwise, or by its jwks_uri")
 

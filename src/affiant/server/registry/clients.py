@@ -53,7 +53,10 @@ def build(
     wanted = fields.CLIENT.check(wanted)
     method, alg = wanted.token_endpoint_auth_method, _signing_alg(wanted)
     _check_subject(wanted)
-    _check_keys(method, alg, keys, wanted.jwks_uri)
+    if wanted.blueprint is not None:
+        _check_blueprint(wanted, has_keys=bool(keys))
+    else:
+        _check_keys(method, alg, keys, wanted.jwks_uri)
     profiles.check(wanted.profile, method, keys=keys, alg=alg, least=demands)
     secret, secrets = _make_secret(wanted.client_id, method, alg, master_key, now, client_secret_id)
     client = replace(
@@ -77,6 +80,8 @@ def change(
     _check_change(stored, values)
     bounds = {_BOUNDS[name]: value for name, value in values.items() if name in _BOUNDS}
     changed = replace(stored, **values, **(bounds if stored.registered_by is not None else {}))
+    if stored.blueprint is not None:
+        _check_blueprint(changed, has_keys=keys is not None)
     if keys is not None or "jwks_uri" in values:
         changed = _put_keys(changed, keys or (), values.get("jwks_uri"), now)
     _check_subject(changed)
@@ -100,6 +105,27 @@ def _signing_alg(wanted: Client) -> str | None:
 def _check_subject(client: Client) -> None:
     if (client.token_endpoint_auth_method == names.TLS_CLIENT_AUTH) != (client.tls_subject is not None):
         raise ConfigError("tls_client_auth needs one name of the certificate (tls_client_auth_*), other methods none")
+
+
+def _check_blueprint(client: Client, *, has_keys: bool) -> None:
+    """Raise ConfigError unless the client can authenticate with the keys of its blueprint."""
+    if client.token_endpoint_auth_method != names.PRIVATE_KEY_JWT:
+        raise ConfigError(f"a client with a blueprint authenticates by {names.PRIVATE_KEY_JWT}, with the keys of that")
+    if has_keys or client.jwks_uri is not None:
+        raise ConfigError(f"{client.client_id} has the keys of its blueprint {client.blueprint}: leave its own out")
+    # Its refresh tokens would live on when the blueprint is disabled and enabled again.
+    if names.REFRESH_TOKEN in client.grant_types:
+        raise ConfigError("a client with a blueprint gets no refresh tokens")
+
+
+def check_holder(client: Client, blueprint: Client | None) -> None:
+    """Raise ConfigError if this client cannot be the blueprint of the other one."""
+    if blueprint is None:
+        raise ConfigError(f"there is no client {client.blueprint} to be the blueprint: register it first")
+    if blueprint.blueprint is not None:
+        raise ConfigError(f"{blueprint.client_id} has a blueprint, and cannot be one: name {blueprint.blueprint}")
+    if blueprint.token_endpoint_auth_method != names.PRIVATE_KEY_JWT or blueprint.jwks_uri is not None:
+        raise ConfigError(f"a blueprint authenticates by {names.PRIVATE_KEY_JWT} with keys that are registered here")
 
 
 def _check_keys(method: str, alg: str | None, keys: tuple[PublicKey, ...], jwks_uri: str | None) -> None:

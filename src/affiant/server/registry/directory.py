@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from affiant.server.registry import profiles
 from affiant.server.registry.federation.known import Federation
 from affiant.server.registry.profiles import GUIDE, Demands
 from affiant.storage.ports import Store
-from affiant.storage.records import RESTORED_AT, Api, Client, SigningKey
+from affiant.storage.records import RESTORED_AT, Api, Client, ClientKey, SigningKey
 
 FRESH_SECONDS = 0.1  # between two reads of the store's version; a change must take effect within 1 s
 MAX_CLIENTS = 65_536  # in memory, with one key 4 KB each
@@ -135,7 +135,7 @@ class Directory:
             return known
         version = self._version
         record = await self._store.clients.find(client_id)
-        known = self._prepare(record) if record is not None else None
+        known = await self._complete(record) if record is not None else None
         # Attack: a record that was read before a change is kept after it, and a disabled client goes on.
         if self._version != version:
             return known
@@ -187,7 +187,17 @@ class Directory:
         live = calendar.live(self._signing_keys, self._clock())
         return KeySet(tuple(self._opened[key.kid].public for key in live))
 
-    def _prepare(self, record: Client) -> RegisteredClient:
+    async def _complete(self, record: Client) -> RegisteredClient:
+        """Return the client ready for use, one with a blueprint with its keys."""
+        if record.blueprint is None:
+            return self._prepare(record, record.keys)
+        holder = await self._store.clients.find(record.blueprint)
+        # Fail closed: without its blueprint a client has no credential.
+        if holder is None or not holder.enabled or holder.blueprint is not None:
+            return self._prepare(replace(record, enabled=False), ())
+        return self._prepare(record, holder.keys)
+
+    def _prepare(self, record: Client, keys: Sequence[ClientKey]) -> RegisteredClient:
         macs: tuple[tuple[SecretKey, int | None], ...] = ()
         if record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
             alg = record.token_endpoint_auth_signing_alg or "HS256"
@@ -202,7 +212,7 @@ class Directory:
             )
         demands = profiles.find(record.profile, least=self._demands)
         # Without ended keys: after hundreds of rotations, every request would search them.
-        live_keys = client_keys.live(record.keys, self._clock())
+        live_keys = client_keys.live(keys, self._clock())
         return RegisteredClient(record, ClientKeys(live_keys), macs, self._rules(record, demands), demands)
 
     def _rules(self, record: Client, demands: Demands) -> Rules:

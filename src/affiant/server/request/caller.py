@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from affiant.oauth import names
 from affiant.oauth.binding.mtls import Certificate
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.profiles import Demands
@@ -52,6 +53,19 @@ class Caller(Value, frozen=True):
     @property
     def client_id(self) -> str:
         return self.registered.record.client_id
+
+    @property
+    def parents(self) -> tuple[dict[str, str], ...]:
+        """The blueprint of the client and its key, with which the tokens of the client end (see revocations.named)."""
+        blueprint, key = self.client.blueprint, self.thumbprint
+        if blueprint is None:
+            return ()
+        return ({"client_id": blueprint} | ({"client_key": key} if key is not None else {}),)
+
+    @property
+    def sub_profile(self) -> str | None:
+        """The kind of subject that the client is, in its tokens (OAuth Actor Profile); None for a plain service."""
+        return names.AI_AGENT if self.client.kind == names.AGENT else None
 
     @property
     def credential(self) -> str | None:

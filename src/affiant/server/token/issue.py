@@ -57,7 +57,7 @@ async def issue(
     A refresh token is not bound to a key: its client authenticates when it uses it (RFC 9449 section 5).
     """
     caller, granted, authorization = decision.caller, decision.granted, decision.authorization
-    subject = authorization.subject or Subject(caller.client_id, src=caller.source)
+    subject = authorization.subject or Subject(caller.client_id, sub_profile=caller.sub_profile, src=caller.source)
     scope = render(granted.scope)
     refresh, new_refresh, rotation = _refresh(decision, master_key, int(now))
     claims = AccessTokenClaims(
@@ -76,7 +76,7 @@ async def issue(
         src=subject.src,
         act=subject.act,
         sub_profile=subject.sub_profile,
-        parents=subject.parents,
+        parents=(*subject.parents, *caller.parents),
         task=subject.task,
     )
     response = TokenResponse(

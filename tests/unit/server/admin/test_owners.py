@@ -83,6 +83,6 @@ async def test_a_client_that_registered_itself_gets_no_part() -> None:
     registered = replace(member("r"), registered_by="t")
     for half in ({}, {"scope": ()}, {"resources": ()}, {"scope": (), "resources": (), "introspects": (ADMIN,)}):
         with pytest.raises(ConfigError):
-            owners.check_registered_itself(asking, replace(registered, **half))
-    owners.check_registered_itself(asking, replace(registered, scope=("r",), resources=()))
-    owners.check_registered_itself(asking, member("a"))
+            owners.check_credentials(asking, replace(registered, **half))
+    owners.check_credentials(asking, replace(registered, scope=("r",), resources=()))
+    owners.check_credentials(asking, member("a"))

@@ -76,7 +76,9 @@ def build(
     known_apis = {api["identifier"]: api for api in apis}
     known_clients = {client["client_id"]: client for client in clients}
     steps = [_api(wanted, known_apis.get(wanted.identifier)) for wanted in desired.apis]
-    steps += [_client(wanted, known_clients.get(wanted.client_id)) for wanted in desired.clients]
+    # Order: a blueprint before the clients that it is of.
+    ordered = sorted(desired.clients, key=lambda wanted: "blueprint" in wanted.members())
+    steps += [_client(wanted, known_clients.get(wanted.client_id)) for wanted in ordered]
     if prune:
         kept = set(keep)
         steps += [_removal(kind, name) for kind, name in unnamed(desired, apis, clients) if name not in kept]

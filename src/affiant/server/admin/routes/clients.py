@@ -59,9 +59,17 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
     """Register a client. A secret that is made for it is in this answer, and in no later one."""
     given, left_out = read_keys(call, wanted.jwks)
     built = build(call, wanted, given)
+    await check_blueprint(call, built.client)
     await call.context.store.clients.add(built.client, audit=_audit(call, built.client.client_id))
     shown = views.client(built.client, call.now)
     return documents.RegisteredClient(**shown.model_dump(), client_secret=built.client_secret, jwks_left_out=left_out)
+
+
+async def check_blueprint(call: Call, client: Client) -> None:
+    """Raise ConfigError unless the blueprint of the client, if it names one, can be that."""
+    if client.blueprint is None:
+        return
+    clients.check_holder(client, await call.context.store.clients.find(client.blueprint))
 
 
 def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
@@ -69,6 +77,7 @@ def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
     members = models.members(wanted, fields.CLIENT.by(By.NEW))
     client = fields.CLIENT.put(Client(wanted.client_id, names.PRIVATE_KEY_JWT), members)
     _check_method(call, client.token_endpoint_auth_method)
+    owners.check_credentials(call, client)
     return clients.build(
         client,
         master_key=call.context.master_key,
@@ -155,7 +164,7 @@ def build_changed(call: Call, stored: Client, wanted: ClientChanges, key_set: Ke
         members["observe"] = sorted({*stored.observe, *members.get("observe", ())} - set(wanted.enforce or ()))
     keys = _changed_keys(stored, key_set, wanted.own_keys, call.now)
     changed = clients.change(stored, members, now=call.now, keys=keys)
-    owners.check_registered_itself(call, changed)
+    owners.check_credentials(call, changed)
     return changed
 
 

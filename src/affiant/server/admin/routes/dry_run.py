@@ -13,6 +13,7 @@ from affiant.server.admin.roles import Role, touches_admin
 from affiant.server.admin.routes import apis, clients
 from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.keys import calendar
+from affiant.server.registry.clients import check_holder
 from affiant.storage.records import AlreadyExists, Api, Client
 
 DRY_RUN = Routes("dry run")
@@ -84,6 +85,8 @@ async def _judge_client(draft: _Draft, change: PlannedChange) -> None:
         wanted = _parse(ClientNew, change.members)
         after = clients.build(call, wanted, clients.read_keys(call, wanted.jwks)[0]).client
         _check_new(change, after.client_id, await call.context.store.clients.find(after.client_id))
+        if after.blueprint is not None:
+            check_holder(after, await _planned(draft, after.blueprint))
         later = change.then
     else:
         before = await draft.client(change.name)
@@ -98,6 +101,13 @@ async def _judge_client(draft: _Draft, change: PlannedChange) -> None:
         draft.owners = await owners.find_all(call) if draft.owners is None else draft.owners
         owners.check_left(call, before, draft.owners, draft.clients)
     draft.clients[change.name] = after
+
+
+async def _planned(draft: _Draft, client_id: str) -> Client | None:
+    """Return a client as these changes leave it, or None."""
+    if client_id in draft.clients:
+        return draft.clients[client_id]
+    return await draft.call.context.store.clients.find(client_id)
 
 
 def _parse(model: Any, members: dict[str, Any]) -> Any:
