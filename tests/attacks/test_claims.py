@@ -30,7 +30,7 @@ ODD_AUDIENCES: list[Any] = [[ISSUER, 1], {ISSUER: 1}, {"aud": ISSUER}, None, "",
 NEAR_ISSUERS = (
     f"{ISSUER}.evil", f"{ISSUER}@evil", f"{ISSUER}evil", ISSUER[:-1], f" {ISSUER}", "http://as.example", "https://other.example"
 )  # fmt: skip
-ODD_ISSUERS: list[Any] = ["c2", "C1", "c1/", "https://c1", "nobody", "", 1, None, ["c1"], {"c1": 1}, True]
+ODD_ISSUERS: list[Any] = ["c2", "C1", "c1/", "nobody", "", 1, None, ["c1"], {"c1": 1}, True]
 ODD_SUBJECTS: list[Any] = ["c2", "C1", "refreshing", "nobody", "", 1, None, ["c1"]]
 REFUSED = [
     *(
@@ -39,6 +39,7 @@ REFUSED = [
     ),
     row(101, "jti missing", {"jti": ABSENT}, Reason.JTI),
     *(row(102, f"iss {iss!r}", {"iss": iss}, Reason.ISS_SUB, rfc="7523 3(1)") for iss in ODD_ISSUERS),
+    row(102, "iss is a URL", {"iss": "https://c1"}, Reason.TRUST_UNKNOWN, rfc="7523 3(1)"),
     *(row(102, f"sub {sub!r}", {"sub": sub}, Reason.ISS_SUB, rfc="7523 3(2)") for sub in ODD_SUBJECTS),
     row(102, "no strings", {"iss": 1, "sub": 1}, Reason.ISS_SUB, rfc="7523 3(1)"),
     row(105, "endpoint", {"aud": f"{ISSUER}/token"}, Reason.AUDIENCE, rfc="7523 3(3)"),

@@ -174,7 +174,7 @@ async def breaches(api: Admin, name: str | None, since: float) -> list[dict[str,
 
 
 async def without_owner(api: Admin, name: str | None) -> list[dict[str, Any]]:
-    """Return the enabled clients for which nobody answers."""
+    """Return the enabled clients that have no owner."""
     clients = await (api.all("/clients") if name is None else _one(api, name))
     return [
         {"client_id": client["client_id"], "reason": NO_OWNER}

@@ -5,6 +5,7 @@ Such a token authenticates a client (methods/platform_token.py), or is exchanged
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -28,6 +29,7 @@ from affiant.storage.records import Rule
 from affiant.system.values import Value
 
 MAX_SOURCE = 1024  # bytes of copied claims in an access token
+_PLAIN = re.compile(r"https://[A-Za-z0-9.-]{1,100}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]{0,64}){0,6}")
 
 
 class Foreign(Value, frozen=True):
@@ -87,7 +89,10 @@ class Foreign(Value, frozen=True):
         if "://" not in issuer:
             got = f"iss {issuer[:100]}, sub {str(claims.get('sub'))[:100]}"
             return Rejected(Reason.ISS_SUB, expected="iss and sub equal to the client_id", got=got)
-        return Rejected(Reason.TRUST_UNKNOWN, got=issuer[:256])
+        # Attack: what a stranger sent could be any text. An issuer that is only the URL of a host and a path is repeated,
+        # because its name is what an operator needs.
+        named = f"a trust in {issuer}: affiant trust add" if _PLAIN.fullmatch(issuer) else "a trust: affiant trust add"
+        return Rejected(Reason.TRUST_UNKNOWN, expected=named, got=issuer[:256])
 
     async def _verify(self, trusts: Sequence[KnownTrust], judging: Judging) -> tuple[KnownTrust, Verified]:
         """Return the one trust whose key made the signature. Every failure costs a verification."""

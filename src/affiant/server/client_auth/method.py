@@ -56,7 +56,7 @@ class Sent(msgspec.Struct):
             if text is None:
                 raise Rejected(Reason.MISSING_PARAMETER, expected="assertion")
         elif text is not None and kind not in names.ASSERTION_TYPES:
-            raise Rejected(Reason.ASSERTION_TYPE, expected=" or ".join(names.ASSERTION_TYPES))
+            raise Rejected(Reason.ASSERTION_TYPE, expected=names.JWT_BEARER_ASSERTION_TYPE)
         return text
 
 

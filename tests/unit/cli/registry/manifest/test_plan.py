@@ -184,5 +184,5 @@ def test_a_key_keeps_its_kid_and_its_alg(folder: Path, member: str, said: str) -
 
 def test_grants_may_be_left_out_but_not_empty(folder: Path) -> None:
     (folder / "registry.toml").write_text(FILE + "grant_types = []\n")
-    with pytest.raises(ConfigError, match=r"clients\.1\.grant_types: must be an array of 1 to 3 strings"):
+    with pytest.raises(ConfigError, match=r"clients\.1\.grant_types: must be an array of 1 to 4 strings"):
         registry_file.read(folder / "registry.toml")
