@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,15 @@ from affiant.testing.clock import NOW
 from affiant.testing.messages import ISSUER
 
 AUDIENCE = ISSUER  # of a token whose test names no other
-ABSENT = object()  # as the value of a change: leave the claim out
+
+
+class Absence(Enum):
+    """In place of a claim that is not there."""
+
+    ABSENT = "absent"
+
+
+ABSENT = Absence.ABSENT  # as the value of a change: leave the claim out
 
 
 @dataclass(frozen=True)

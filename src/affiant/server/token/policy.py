@@ -85,7 +85,7 @@ def _grant(
     allowed = check_scope(asked, client, apis, ceilings)
     details = authorization.details or tuple(entry for entry in authorization.granted if _is_for(entry, apis))
     for entry in details:
-        _check_details(entry, client, apis)
+        _check_details(entry, client, apis, ceilings)
     return Granted(
         scope=asked if asked is not None else _default_scope(allowed, authorization),
         resource=tuple(api.identifier for api in apis),
@@ -104,7 +104,9 @@ def find_apis(
     allowed = client.record.resources or ((default.identifier,) if default else ())
     for ceiling in ceilings:
         if ceiling.resources is not None:
-            allowed = tuple(name for name in allowed if name in ceiling.resources)
+            held, allowed = allowed, tuple(name for name in allowed if name in ceiling.resources)
+            if held and not allowed:
+                raise Rejected(Reason.NOTHING_LEFT, expected="a resource that every layer allows", got=ceiling.layer)
     if not resource:
         if default is not None and default.identifier in allowed:
             return [default]
@@ -187,7 +189,13 @@ def _signing_alg(apis: list[Api]) -> str:
     return algs.pop()
 
 
-def _check_details(entry: dict[str, Any], client: RegisteredClient, apis: Sequence[Api]) -> None:
+def _check_details(
+    entry: dict[str, Any], client: RegisteredClient, apis: Sequence[Api], ceilings: Sequence[Ceiling]
+) -> None:
+    # Attack: a workload whose rule allows it one scope asks for details instead, which can say more than any scope.
+    limit = next((ceiling for ceiling in ceilings if ceiling.scope is not None), None)
+    if limit is not None:
+        raise Rejected(Reason.DETAILS_NOT_ALLOWED, expected=f"scopes alone, which {limit.layer} limits")
     # RFC 9396 section 5: the client gets all that it asks for, or nothing.
     places = set(locations(entry))
     identifiers = [api.identifier for api in apis]
