@@ -10,7 +10,8 @@ from tests.stores import nodes
 
 from affiant.errors import Error
 from affiant.storage.ports import Store
-from affiant.storage.records import Client, Condition, NotFound
+from affiant.storage.records import Client, NotFound
+from affiant.storage.registry import OtherClient
 
 A, B = Client("a", "private_key_jwt"), Client("b", "private_key_jwt")
 
@@ -19,13 +20,13 @@ class AloneError(Error):
     """Nobody is left."""
 
 
-def needing(client_id: str) -> Condition:
+def needing(client_id: str) -> OtherClient:
     def check(before: Client, after: Client | None, other: Client | None) -> None:
         is_lost = before.enabled and (after is None or not after.enabled)
         if is_lost and (other is None or not other.enabled):
             raise AloneError
 
-    return Condition(client_id, check)
+    return OtherClient(client_id, check)
 
 
 def off(client: Client) -> Client:
@@ -38,9 +39,9 @@ async def test_check_gets_the_stored_clients(store: Store) -> None:
         await store.clients.add(client)
     for name in ("b", "nobody", "", "a"):
         await store.clients.update(
-            "a", lambda client: client, condition=Condition(name, lambda *args: seen.append(args))
+            "a", lambda client: client, condition=OtherClient(name, lambda *args: seen.append(args))
         )
-    await store.clients.remove("a", condition=Condition("b", lambda *args: seen.append(args)))
+    await store.clients.remove("a", condition=OtherClient("b", lambda *args: seen.append(args)))
     assert seen == [(A, A, B), (A, A, None), (A, A, None), (A, A, A), (A, None, B)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -88,17 +87,6 @@ class Client:
     delegates_to: tuple[str, ...] | None = None
     enabled: bool = True
     created_at: int = 0
-
-
-class Condition(NamedTuple):
-    """A second client that a change of one depends on, read in the same commit.
-
-    `check` gets the client before and after the change, and the second one (None: there is none). If it raises an
-    Error, nothing changes.
-    """
-
-    client_id: str
-    check: Callable[[Client, Client | None, Client | None], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from affiant.storage.records import (
     AlreadyExists,
     Api,
     Client,
-    Condition,
     InitialAccessToken,
     NotFound,
     Rule,
@@ -33,7 +32,8 @@ Record = TypeVar("Record")
 Result = TypeVar("Result")
 
 # Makes the audit entries of a change, from the record before it and after it (None: there is none). They are committed
-# with the change, and must be such that cannot be refused: no claim, no rotation.
+# with the change, and must be such that cannot be refused: no claim, no rotation. Where rules are removed with their
+# trust or client, it gets each of them before that record.
 Audit = Callable[[Any, Any], Sequence[Entry]]
 
 
@@ -120,6 +120,20 @@ class Append:
 Write = Put[Any] | Drop | Forget
 Step = Get[Any] | Rows[Any] | Write | Append
 Steps = Generator[Step, Any, Result]
+# Judges a change by other records, from the record before and after it. It reads them in the transaction of the change;
+# an Error that it raises undoes all.
+Condition = Callable[[Any, Any], Steps[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherClient:
+    """A condition on a second client: `check` gets the client before and after, and the second one, if there is one."""
+
+    client_id: str
+    check: Callable[[Client, Client | None, Client | None], None]
+
+    def __call__(self, before: Client, after: Client | None) -> Steps[None]:
+        self.check(before, after, (yield Get(CLIENTS, self.client_id)))
 
 
 class Tables(Protocol):
@@ -159,13 +173,12 @@ class _OnTables:
 class _Records(_OnTables, Generic[Record]):
     """Records by key. Every change is durable when the call returns, and changes the store's version.
 
-    `audit` makes the audit entries of a change. An Error leaves all as it was: from `change`, or from the check of
-    `condition`.
+    `audit` makes the audit entries of a change. An Error leaves all as it was: from `change`, or from `condition`.
     """
 
     _table: Table[Record]
 
-    async def add(self, record: Record, *, audit: Audit | None = None) -> None:
+    async def add(self, record: Record, *, audit: Audit | None = None, condition: Condition | None = None) -> None:
         """Keep a new record. If two add one key at once, one succeeds.
 
         Raises:
@@ -174,8 +187,10 @@ class _Records(_OnTables, Generic[Record]):
 
         def steps() -> Steps[None]:
             yield from _check_free(self._table, record)
+            if condition is not None:
+                yield from condition(None, record)
             writes = yield from _put(self._table, record)
-            yield from _write(writes, audit, None, record)
+            yield from _write(writes, audit, (None, record))
 
         await self._tables.change(steps)
 
@@ -196,15 +211,19 @@ class _Records(_OnTables, Generic[Record]):
         def steps() -> Steps[Record]:
             before = yield from _require(self._table, key)
             after = change(before)
-            yield from _check(condition, before, after)
+            if condition is not None:
+                yield from condition(before, after)
             writes = yield from _put(self._table, after)
-            yield from _write(writes, audit, before, after)
+            yield from _write(writes, audit, (before, after))
             return after
 
         return await self._tables.change(steps)
 
     async def remove(self, key: str, *, audit: Audit | None = None, condition: Condition | None = None) -> None:
-        """Remove a record; with a client its refresh tokens and the uses of its keys, in one commit.
+        """Remove a record, in one commit with what depends on it.
+
+        These are the rules of a trust; and of a client the rules that name it, its refresh tokens and the uses of its
+        keys.
 
         Raises:
             NotFound: there is no such record.
@@ -212,9 +231,13 @@ class _Records(_OnTables, Generic[Record]):
 
         def steps() -> Steps[None]:
             before = yield from _require(self._table, key)
-            yield from _check(condition, before, None)
-            drop: list[Write] = [Drop(self._table, key)]
-            yield from _write([*drop, Forget(key)] if isinstance(before, Client) else drop, audit, before, None)
+            if condition is not None:
+                yield from condition(before, None)
+            rules = yield from _rules_of(before)
+            writes: list[Write] = [*(Drop(RULES, rule.name) for rule in rules), Drop(self._table, key)]
+            if isinstance(before, Client):
+                writes.append(Forget(key))
+            yield from _write(writes, audit, *((rule, None) for rule in rules), (before, None))
 
         await self._tables.change(steps)
 
@@ -232,12 +255,20 @@ class Clients(_Records[Client]):
         """The client of this name, enabled or not."""
         return await self._tables.get(Get(CLIENTS, client_id))
 
-    async def add(self, record: Client, *, audit: Audit | None = None, spend: str | None = None) -> None:
+    async def add(
+        self,
+        record: Client,
+        *,
+        audit: Audit | None = None,
+        condition: Condition | None = None,
+        spend: str | None = None,
+    ) -> None:
         """Register a client. If two add one name at once, one succeeds.
 
         Args:
             record: the client.
             audit: makes the audit entries of the change.
+            condition: judges the change.
             spend: id of the initial access token that lets it in and loses one use. Of any number that spend the last
                 use at once, one succeeds.
 
@@ -248,11 +279,13 @@ class Clients(_Records[Client]):
 
         def steps() -> Steps[None]:
             yield from _check_free(CLIENTS, record)
+            if condition is not None:
+                yield from condition(None, record)
             writes = yield from _put(CLIENTS, record)
             if spend is not None:
                 left = spent((yield Get(INITIAL_ACCESS_TOKENS, spend)), spend)
                 writes.append(Put(INITIAL_ACCESS_TOKENS, spend, left))
-            yield from _write(writes, audit, None, record)
+            yield from _write(writes, audit, (None, record))
 
         await self._tables.change(steps)
 
@@ -322,7 +355,7 @@ class SigningKeys(_OnTables):
             before: list[SigningKey] = yield Rows(SIGNING_KEYS)
             changed = change(before)
             if changed:
-                yield from _write([Put(SIGNING_KEYS, key.kid, key) for key in changed], audit, before, changed)
+                yield from _write([Put(SIGNING_KEYS, key.kid, key) for key in changed], audit, (before, changed))
 
         await self._tables.change(steps)
 
@@ -336,7 +369,7 @@ class Settings(_OnTables):
 
     async def put(self, name: str, value: str) -> None:
         """Set the value; it changes the store's version."""
-        await self._tables.change(lambda: _write([Put(SETTINGS, name, value)], None, None, value))
+        await self._tables.change(lambda: _write([Put(SETTINGS, name, value)], None))
 
 
 class Registry:
@@ -352,9 +385,9 @@ class Registry:
         self.settings: Settings = Settings(tables)
 
 
-def _write(writes: Sequence[Write], audit: Audit | None, before: Any, after: Any) -> Steps[None]:
-    """Write, and append the audit entries. The last part of every change: nothing in it refuses."""
-    entries = audit(before, after) if audit is not None else ()
+def _write(writes: Sequence[Write], audit: Audit | None, *changes: tuple[Any, Any]) -> Steps[None]:
+    """Write, and append the audit entries of these changes. The last part of all: nothing in it refuses."""
+    entries = [entry for change in changes for entry in audit(*change)] if audit is not None else []
     yield from writes
     if entries:
         yield Append(entries)
@@ -373,9 +406,14 @@ def _require(table: Table[Record], key: str) -> Steps[Record]:
     return record
 
 
-def _check(condition: Condition | None, before: Any, after: Any) -> Steps[None]:
-    if condition is not None:
-        condition.check(before, after, (yield Get(CLIENTS, condition.client_id)))
+def _rules_of(record: Any) -> Steps[list[Rule]]:
+    """Return the rules that are removed with this record."""
+    if not isinstance(record, Trust | Client):
+        return []
+    rules: list[Rule] = yield Rows(RULES)
+    if isinstance(record, Trust):
+        return [rule for rule in rules if rule.trust == record.name]
+    return [rule for rule in rules if rule.client_id == record.client_id]
 
 
 def _put(table: Table[Record], record: Record) -> Steps[list[Write]]:

@@ -22,7 +22,7 @@ class Ended(NamedTuple):
     """The tokens that end with a change: of both kinds, or the refresh tokens would bring the others back."""
 
     access: Revocation
-    refresh: RefreshSelection
+    refresh: RefreshSelection | None = None  # None: no refresh token was given
 
 
 def audit(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], Ended | None] | None = None) -> Audit:

@@ -13,7 +13,8 @@ from affiant.reasons import Reason
 from affiant.server.admin import roles
 from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Role, touches_admin
-from affiant.storage.records import Client, Condition
+from affiant.storage.records import Client
+from affiant.storage.registry import OtherClient
 
 Result = TypeVar("Result")
 _PAGE = 1000
@@ -45,7 +46,7 @@ def check_credentials(call: Call, client: Client) -> None:
         raise ConfigError("a client with a blueprint can have no part in the admin API: register another")
 
 
-async def keeping_one(call: Call, client_id: str, act: Callable[[Condition | None], Awaitable[Result]]) -> Result:
+async def keeping_one(call: Call, client_id: str, act: Callable[[OtherClient | None], Awaitable[Result]]) -> Result:
     """Change a client and leave at least one owner, also against changes by other nodes at the same moment.
 
     Another owner is found before the commit, and checked in it. A caller at the data folder may leave none, because
@@ -58,7 +59,7 @@ async def keeping_one(call: Call, client_id: str, act: Callable[[Condition | Non
         if other is None:
             break
         with contextlib.suppress(_NoneLeft):
-            return await act(Condition(other, partial(_check_left, call.context.identifier)))
+            return await act(OtherClient(other, partial(_check_left, call.context.identifier)))
         other = await anext((name async for name in _names(call) if name != client_id), None)
     raise Rejected(Reason.ADMIN_LAST_OWNER)
 

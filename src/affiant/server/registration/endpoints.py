@@ -22,6 +22,7 @@ from affiant.server.registration import descriptions, metadata, records, softwar
 from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.records import Bounds, Policy
 from affiant.server.registry.clients import Registered
+from affiant.server.registry.federation import rules
 from affiant.server.registry.kinds import is_client_id
 from affiant.server.request import http
 from affiant.server.request.description import Description
@@ -29,7 +30,7 @@ from affiant.server.request.endpoint import Context, Endpoint
 from affiant.server.request.notes import MAX_SHOWN, Request
 from affiant.storage.entries import LONGEST_TOKEN, Entry, Revocation
 from affiant.storage.ports import Audit, Store
-from affiant.storage.records import Client, InitialAccessToken, NotFound, StoredSecret
+from affiant.storage.records import Client, InitialAccessToken, NotFound, Rule, StoredSecret
 
 PATH = "register"
 _TOKEN_BYTES = 32
@@ -216,7 +217,9 @@ def _audit(request: Request) -> Audit:
     """Return what makes the audit entry of a change; the access tokens of a deleted client are revoked with it."""
     now = int(request.now)
 
-    def entries(before: Client | None, after: Client | None) -> list[Entry]:
+    def entries(before: Client | Rule | None, after: Client | None) -> list[Entry]:
+        if isinstance(before, Rule):
+            return [rules.removal(before, request.record(), now=now)]
         was, is_now = (metadata.view(client, now) if client is not None else None for client in (before, after))
         record = request.record().with_change(was, is_now)
         if before is None or after is not None:

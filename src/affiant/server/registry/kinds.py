@@ -6,6 +6,7 @@ value for no value, where leaving a member out means that it stays; `rendered` i
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 import unicodedata
@@ -16,7 +17,6 @@ from typing import Any, ClassVar
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.key_set import KeySet
-from affiant.jose.strict_json import parse_object
 from affiant.oauth import assertion, names
 from affiant.oauth.federation import conditions
 from affiant.oauth.parameters import authorization_details, jwks_uri, resource_indicator, scope
@@ -175,7 +175,44 @@ class Conditions:
         return {"type": "object", "additionalProperties": values, "maxProperties": MAX_CONDITIONS}
 
 
-Kind = Text | Choice | Names | Flag | Seconds | Conditions
+@dataclass(frozen=True, slots=True)
+class JwkSet:
+    """A JWK Set with public keys alone (RFC 7517 section 5), kept as JSON text."""
+
+    rendered: ClassVar[Any] = dict[str, Any]
+    none: ClassVar[object] = None
+    longest: int = 1 << 16
+
+    def parse(self, value: object) -> str:
+        try:
+            KeySet.parse_given(value)
+        except ConfigError as error:
+            raise ValueError(f"a JWK Set with public keys alone ({error})") from None
+        text = json.dumps(value, separators=(",", ":"), sort_keys=True)
+        if len(text) > self.longest:
+            raise ValueError(f"a JWK Set of at most {self.longest:,} characters")
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "required": ["keys"], "properties": {"keys": {"type": "array"}}}
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """A text; the empty one is no value."""
+
+    rendered: ClassVar[Any] = str
+    none: ClassVar[object] = ""
+    text: Text
+
+    def parse(self, value: object) -> str | None:
+        return None if value == self.none else self.text.parse(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {**self.text.schema(), "minLength": 0}
+
+
+Kind = Text | Emptied | Choice | Names | Flag | Seconds | Conditions | JwkSet
 
 
 def _values(claim: str, values: object) -> tuple[str | bool | int, ...]:
@@ -216,15 +253,6 @@ def _check_jwks_uri(text: str) -> None:
         raise ValueError(f"the https URL of a JWK Set ({error})") from None
 
 
-def _check_jwks(text: str) -> None:
-    try:
-        KeySet.parse_given(parse_object(text.encode()))
-    except ConfigError as error:
-        raise ValueError(f"a JWK Set with public keys alone ({error})") from None
-    except ValueError:
-        raise ValueError("a JWK Set, as the text of one strict JSON object") from None
-
-
 def _check_certificates(text: str) -> None:
     try:
         ssl.create_default_context(cadata=text)
@@ -258,8 +286,8 @@ STATEMENT = Text(lambda _: None, longest=1 << 16)  # its signature was verified 
 API = Text(resource_indicator.parse, resource_indicator.ABSOLUTE)
 APIS = Names(API)
 ISSUER = Text(_check_issuer, re.compile(r"[\x21-\x7e]+"), 512)
-JWKS = Text(_check_jwks, longest=1 << 16)
-CERTIFICATES = Text(_check_certificates, longest=1 << 16)
+JWKS = JwkSet()
+CERTIFICATES = Emptied(Text(_check_certificates, longest=1 << 16))
 JWKS_URI = Text(_check_jwks_uri, jwks_uri.URI, jwks_uri.MAX_CHARACTERS)
 SCOPE = Names(matching(scope.NAME, "a scope: printable ASCII without a space, a double quote or a backslash"))
 TYPES = Names(matching(authorization_details.TYPE, "a type: printable ASCII characters without a space"))

@@ -10,7 +10,7 @@ from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.request.notes import Request
 from affiant.storage.memory import MemoryStore
-from affiant.storage.records import Condition
+from affiant.storage.registry import OtherClient
 
 
 def call(store: MemoryStore, name: str, *, is_local: bool = False) -> Call:
@@ -27,7 +27,7 @@ async def staff(*names: str) -> MemoryStore:
 async def remove(
     store: MemoryStore, by: str, name: str, seen: list[str] | None = None, *, is_local: bool = False
 ) -> None:
-    async def act(condition: Condition | None) -> None:
+    async def act(condition: OtherClient | None) -> None:
         if seen is not None and condition is not None:
             seen.append(condition.client_id)
         await store.clients.remove(name, condition=condition)
@@ -65,7 +65,7 @@ async def test_an_owner_that_was_demoted_since_does_not_count() -> None:
     """Between the look and the commit another node removes the one who was to be left, each time."""
     store, tried = await staff("a", *(f"b{number}" for number in range(20))), list[str]()
 
-    async def act(condition: Condition | None) -> None:
+    async def act(condition: OtherClient | None) -> None:
         assert condition is not None
         tried.append(condition.client_id)
         if condition.client_id != "a":

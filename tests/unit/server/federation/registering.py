@@ -42,7 +42,7 @@ async def add(server: Server, good: Good, *, name: str = "", **members: Any) -> 
 
 def trust(good: Good, name: str, **members: Any) -> Trust:
     wire = {
-        "jwks": json.dumps(Issuer.of(good.token).jwks),
+        "jwks": Issuer.of(good.token).jwks,
         "audiences": [good.audience],
         "max_lifetime": good.longest,
         "replay": good.replay,

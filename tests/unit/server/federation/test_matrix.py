@@ -1,6 +1,5 @@
 """Every platform and every trap, at the real application: the right client with the right ceiling, or the right reason."""
 
-import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -251,7 +250,7 @@ async def test_two_clusters_with_one_issuer_are_told_apart_by_their_keys() -> No
     new = cluster.rotate(keep=False)
     async with trusting(good) as server:
         other = Good(good.token, {"/sub": kubernetes.ORDERS.subject}, replay="reused")
-        await add(server, other, name="second", jwks=json.dumps(cluster.jwks))
+        await add(server, other, name="second", jwks=cluster.jwks)
         assert (await ask(server, signed(good.token)))["client_id"] == "kubernetes"
         assert (await ask(server, cluster.sign(good.token, by=new)))["client_id"] == "second"
 

@@ -22,6 +22,7 @@ from affiant.server.admin.documents import (
 )
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
+from affiant.server.admin.routes.federation import rules
 from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, ClientId, IfMatch, Routes
 from affiant.server.credentials import actions, completion
 from affiant.server.credentials import keys as client_keys
@@ -31,7 +32,8 @@ from affiant.server.registry import clients, fields, kinds
 from affiant.server.registry.clients import Registered
 from affiant.server.registry.fields import By
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
-from affiant.storage.records import Client, Condition, KeyUse, NotFound
+from affiant.storage.records import Client, KeyUse, NotFound
+from affiant.storage.registry import OtherClient
 
 CLIENTS, CREDENTIALS = Routes("clients"), Routes("credentials")
 _Row = tuple[Client, Sequence[KeyUse]]
@@ -108,7 +110,7 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
         owners.check_escalation(call, stored, changed)
         return changed
 
-    async def act(condition: Condition | None) -> Client:
+    async def act(condition: OtherClient | None) -> Client:
         return await call.context.store.clients.update(
             client_id, change, audit=_audit(call, client_id), condition=condition
         )
@@ -120,10 +122,10 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
 
 @CLIENTS("DELETE /clients/{client_id}", Role.OWNER, status=204, refuses=OF_CHANGES)
 async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = None) -> None:
-    """Remove a client, its keys and its refresh tokens; its access tokens end in the same commit."""
+    """Remove a client, its keys, its refresh tokens and the rules that name it; its access tokens end at once."""
     await get(call, client_id)
 
-    async def act(condition: Condition | None) -> None:
+    async def act(condition: OtherClient | None) -> None:
         unchanged = _unchanged(call, client_id, if_match, condition)
         await call.context.store.clients.remove(client_id, audit=_audit(call, client_id), condition=unchanged)
 
@@ -144,7 +146,7 @@ def unknown(client_id: str, *similar: str) -> NotFound:
     return NotFound(f"there is no client named {client_id}: {meant}  affiant client list")
 
 
-def _unchanged(call: Call, client_id: str, if_match: str | None, condition: Condition | None) -> Condition:
+def _unchanged(call: Call, client_id: str, if_match: str | None, condition: OtherClient | None) -> OtherClient:
     """Return a condition for the commit: this one, and that the client still matches If-Match."""
 
     def check(before: Client, after: Client | None, other: Client | None) -> None:
@@ -152,7 +154,7 @@ def _unchanged(call: Call, client_id: str, if_match: str | None, condition: Cond
         if condition is not None:
             condition.check(before, after, other)
 
-    return Condition(condition.client_id if condition is not None else client_id, check)
+    return OtherClient(condition.client_id if condition is not None else client_id, check)
 
 
 def build_changed(call: Call, stored: Client, wanted: ClientChanges, key_set: KeySet | None) -> Client:
@@ -198,7 +200,8 @@ def _audit(call: Call, client_id: str) -> Any:
         access = Revocation("client", client_id, call.now, call.now + LONGEST_TOKEN)
         return changes.Ended(access, RefreshSelection(client_id=client_id))
 
-    return changes.audit(call, f"client {client_id}", lambda found: views.client(found, call.now), ends=ends)
+    audit = changes.audit(call, f"client {client_id}", lambda found: views.client(found, call.now), ends=ends)
+    return rules.with_removed(call, audit)
 
 
 @CREDENTIALS("GET /clients/{client_id}/keys", Role.VIEWER, answers=list[documents.HeldKey], refuses=UNKNOWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,27 @@ class ConditionsMember(Member):
         return {condition.claim: list(condition.values) for condition in getattr(record, self.name)}
 
 
+@dataclass(frozen=True, slots=True)
+class KeysMember(Member):
+    """A member whose value is a JWK Set."""
+
+    def get(self, record: Any) -> Any:
+        return json.loads(record.jwks) if record.jwks is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class LifetimeMember(Member):
+    """A member with a usual value; 0 means that one."""
+
+    def assign(self, typed: Any) -> dict[str, Any]:
+        return {self.name: typed or trusted_token.DEFAULT_LIFETIME}
+
+
+def is_name(text: str) -> bool:
+    """Whether a trust or a rule may have this name."""
+    return len(text) <= NAME.longest and NAME.pattern is not None and NAME.pattern.fullmatch(text) is not None
+
+
 def _check_claim(text: str) -> None:
     conditions.check_claim(text)
 
@@ -43,10 +65,10 @@ TRUST = Table[Trust](
            source="RFC 8414 3", option="--discovery-url", metavar="URL"),
     Member("jwks_uri", kinds.JWKS_URI, "https URL of its keys, instead of metadata; for SPIFFE the bundle endpoint",
            source="RFC 8414 2", option="--jwks-uri", metavar="URL"),
-    Member("jwks", kinds.JWKS, "its JWK Set, as JSON text, where this server cannot fetch it",
-           source="RFC 7517 5", option="--jwks", metavar="FILE"),
-    Member("ca", kinds.CERTIFICATES, "PEM certificates, the only ones that vouch for the host of its keys",
-           option="--ca", metavar="FILE"),
+    KeysMember("jwks", kinds.JWKS, "its JWK Set, where this server cannot fetch it",
+               source="RFC 7517 5", option="--jwks", metavar="FILE"),
+    Member("ca", kinds.CERTIFICATES, "PEM certificates, the only ones that vouch for the host of its keys; empty for"
+           " those of the system", option="--ca", metavar="FILE"),
     Member("audiences", Names(kinds.VISIBLE, most=8),
            "values of which aud must have one; the issuer identifier or token endpoint of this server when empty",
            source="RFC 7523 3", option="--audience", metavar="AUD"),
@@ -54,8 +76,8 @@ TRUST = Table[Trust](
            option="--several-audiences"),
     Member("algorithms", Names(Choice(ASYMMETRIC), most=len(ASYMMETRIC)), "algorithms of its tokens; any that its keys"
            " fit when empty", source="RFC 8725 3.1", option="--alg", metavar="ALG"),
-    Member("max_lifetime", Seconds(most=trusted_token.MAX_LIFETIME, without="the usual 3600"),
-           "longest time from iat to exp in seconds; 0 for 3600", option="--max-lifetime", metavar="SECONDS"),
+    LifetimeMember("max_lifetime", Seconds(most=trusted_token.MAX_LIFETIME, without="the usual 3600"),
+                   "longest time from iat to exp in seconds; 0 for 3600", option="--max-lifetime", metavar="SECONDS"),
     Member("replay", Choice(trusted_token.REPLAYS), "once: each token has a jti, and is taken once; if-present: one"
            " with a jti is taken once; reused: as often as it comes", source="RFC 7523 3", option="--replay"),
     ConditionsMember("refuses", kinds.CONDITIONS, "claims and values of tokens that get nothing", option="--refuse",

@@ -2,4 +2,6 @@
 
 from affiant.server.registry.federation.platforms.checks import check_rule, check_trust, usual, warnings
 
-__all__ = ["check_rule", "check_trust", "usual", "warnings"]
+GENERIC = "generic"  # the preset of a trust that names none
+
+__all__ = ["GENERIC", "check_rule", "check_trust", "usual", "warnings"]

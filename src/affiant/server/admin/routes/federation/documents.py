@@ -1,0 +1,72 @@
+"""The documents of trusts and rules; their members come from the rows of registry/federation/fields.py."""
+
+from typing import Annotated
+
+from affiant.server.admin.models import Checked, In, Out, shows, takes
+from affiant.server.registry import kinds
+from affiant.server.registry.federation import fields
+from affiant.server.registry.fields import By
+from affiant.storage import records
+
+Name = Annotated[str, Checked(fields.NAME)]
+ClientId = Annotated[str, Checked(kinds.CLIENT_ID)]
+Issuer = Annotated[str, Checked(kinds.ISSUER)]
+
+
+@shows(fields.TRUST, records.Trust)
+class _TrustMembers(Out):
+    name: str
+
+
+class Trust(_TrustMembers):
+    """An issuer whose tokens identify workloads, and its rules for them."""
+
+    jwks_at: int | None
+    created_at: int
+
+
+@takes(fields.TRUST.by(By.NEW))
+class TrustNew(In):
+    """A trust to be registered."""
+
+    name: Name
+    issuer: Issuer
+
+
+@takes(fields.TRUST.by(By.CHANGE))
+class TrustChanges(In):
+    """Changes of a trust; members that are left out stay. New keys, or their address, replace those before."""
+
+
+@shows(fields.RULE, records.Rule)
+class _RuleMembers(Out):
+    name: str
+
+
+class Rule(_RuleMembers):
+    """The client for whom a token of a trust speaks, by its claims, and the most that it gets."""
+
+    created_at: int
+
+
+@takes(fields.RULE.by(By.NEW))
+class RuleNew(In):
+    """A rule to be registered."""
+
+    name: Name
+    trust: Name
+    client_id: ClientId
+
+
+@takes(fields.RULE.by(By.CHANGE))
+class RuleChanges(In):
+    """Changes of a rule; members that are left out stay."""
+
+
+def view_trust(record: records.Trust) -> Trust:
+    members = fields.TRUST.render(record)
+    return Trust(name=record.name, jwks_at=record.jwks_at, created_at=record.created_at, **members)
+
+
+def view_rule(record: records.Rule) -> Rule:
+    return Rule(name=record.name, created_at=record.created_at, **fields.RULE.render(record))
