@@ -89,8 +89,8 @@ class Foreign(Value, frozen=True):
         if "://" not in issuer:
             got = f"iss {issuer[:100]}, sub {str(claims.get('sub'))[:100]}"
             return Rejected(Reason.ISS_SUB, expected="iss and sub equal to the client_id", got=got)
-        # Attack: what a stranger sent could be any text. An issuer that is only the URL of a host and a path is repeated,
-        # because its name is what an operator needs.
+        # Attack: what a stranger sent could be any text. Only the plain URL of an issuer is repeated: an operator needs
+        # it.
         named = f"a trust in {issuer}: affiant trust add" if _PLAIN.fullmatch(issuer) else "a trust: affiant trust add"
         return Rejected(Reason.TRUST_UNKNOWN, expected=named, got=issuer[:256])
 

@@ -17,7 +17,7 @@ from affiant.signers.forms.spelling import unwrap
 
 # Other documents in JSON, by a member of each.
 _OTHERS = {
-    "affiant": "this is a credentials file, not a key alone: use  Service.from_credentials(PATH)",
+    "affiant": "this credentials file has no key itself: use  Service.from_credentials(PATH)",
     "ciphertext": "this is a JWE: decrypt the key, or give it as encrypted PEM",
     "access_token": "this is the answer of a token endpoint, which has no private key",
     "installed": "this is the file of a Google OAuth client for users, which has no private key",
@@ -50,6 +50,8 @@ def parse_document(
         return _parse_key_file(members, alg, password)
     if "keys" in members:
         return _choose(members["keys"], alg, kid)
+    if "affiant" in members and isinstance(members.get("key"), dict):
+        return keys.parse_private_jwk(members["key"], alg=alg)  # the credentials file of another client
     for member, what in _OTHERS.items():
         if member in members and "kty" not in members:
             raise ConfigError(what)

@@ -118,7 +118,7 @@ REFUSED: list[tuple[str, str]] = [
         "-----BEGIN PGP PRIVATE KEY BLOCK-----\nA\n-----END PGP PRIVATE KEY BLOCK-----" + " " * 20,
         "PEM of: PGP PRIVATE KEY BLOCK",
     ),
-    (json.dumps({"affiant": 1, "key": KEY.to_jwk()}), r"credentials file.*Service\.from_credentials"),
+    (json.dumps({"affiant": 1, "key_file": "k.pem"}), r"credentials file.*Service\.from_credentials"),
     (json.dumps({"kty": "oct", "k": "A" * 43}), "shared secret.*secret="),
     (json.dumps({"key": KEY.to_jwk()}), "no kty"),
     (json.dumps(KEY.public().to_jwk()), "no private part"),
@@ -173,3 +173,9 @@ def test_a_path_is_none(path: str) -> None:
 
 def test_a_path_in_quotation_marks_is_the_path() -> None:
     assert unwrap('"/run/secrets/key"\n') == "/run/secrets/key"
+
+
+def test_a_credentials_file_is_the_key_in_it() -> None:
+    """So one file can name the key of another: that of its blueprint."""
+    text = json.dumps({"affiant": 1, "client_id": "c", "key": KEY.to_jwk()})
+    assert parse_private_key(text).public().thumbprint == KEY.public().thumbprint

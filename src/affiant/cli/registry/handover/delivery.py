@@ -226,6 +226,7 @@ def hand_over(registered: Mapping[str, Any], issuer: str) -> dict[str, Any]:
         "issuer": issuer,
         "token_endpoint": f"{issuer}/token",
         "client_id": registered["client_id"],
+        "blueprint": registered.get("blueprint"),
         "auth_method": method,
         "audience": issuer if method == names.PRIVATE_KEY_JWT else None,
         "alg": alg if method == names.PRIVATE_KEY_JWT else None,
@@ -263,7 +264,9 @@ def _example(found: Mapping[str, Any]) -> list[str]:
 
 
 def _file(found: Mapping[str, Any]) -> list[str]:
-    members = {"affiant": VERSION, "key_file": "private.pem"}
+    # A client with a blueprint has its key: the file of the blueprint is next to its own.
+    key_file = file_name(found["blueprint"]) if "blueprint" in found else "private.pem"
+    members = {"affiant": VERSION, "key_file": key_file}
     members |= {name: found[name] for name in _IN_FILE if name in found}
     if len(found.get("resources", ())) == 1:
         members["resource"] = found["resources"][0]
