@@ -15,9 +15,10 @@ from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.operations import records
 from affiant.cli.output import Listing, describe, instant, show, show_list
-from affiant.cli.registry import dry_run, public_keys
+from affiant.cli.registry import public_keys
 from affiant.cli.registry.credentials import key, secret
 from affiant.cli.registry.handover import delivery, draft
+from affiant.cli.registry.manifest import dry_run
 from affiant.cli.registry.options import check_scopes, member_options, members
 from affiant.client.credentials.file import file_name
 from affiant.errors import ConfigError, Error

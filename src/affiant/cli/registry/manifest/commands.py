@@ -17,9 +17,8 @@ from affiant.cli.arguments import FILE, NamedPath
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import is_json, show
-from affiant.cli.registry import dry_run
 from affiant.cli.registry.handover import delivery, draft
-from affiant.cli.registry.manifest import client_keys, registry_file
+from affiant.cli.registry.manifest import client_keys, dry_run, registry_file
 from affiant.cli.registry.manifest import plan as planning
 from affiant.cli.registry.manifest.plan import Change, Step, must_stay
 from affiant.cli.registry.manifest.registry_file import Desired

@@ -47,21 +47,12 @@ TERRAFORM = Platform(
     lifetime=DAY,
     algorithms=("RS256",),
     questions=(
-        Question(
-            "WORKSPACE_ID",
-            "of the workspace, on its first page",
-            claim="terraform_workspace_id",
-            example="ws-mbsd5E3Ktt5Rg2Xm",
-        ),
-        Question("phase", "of the run", claim="terraform_run_phase", usual="apply"),
-        Question("organization-id", "as a second condition", claim="terraform_organization_id", is_asked=False),
-        Question(
-            "issuer",
-            "of Terraform Enterprise or the EU, if not https://app.terraform.io",
-            is_issuer=True,
-            is_asked=False,
-        ),
+        Question("WORKSPACE_ID", "of the workspace, on its first page", claim="terraform_workspace_id"),
+        Question("phase", "of the run: plan or apply", claim="terraform_run_phase", usual="apply"),
+        Question("organization-id", "as a further condition", claim="terraform_organization_id", is_asked=False),
+        Question("issuer", "if it is not https://app.terraform.io", is_issuer=True, is_asked=False),
     ),
+    example="ws-mbsd5E3Ktt5Rg2Xm --phase apply --client deploy",
 )
 
 CIRCLECI = Platform(
@@ -82,14 +73,10 @@ CIRCLECI = Platform(
     algorithms=("RS256",),
     refuses=(ClaimCondition(_SSH, (True,)),),  # a person is inside the job
     questions=(
-        Question(
-            "PROJECT_ID",
-            "of the project: Project Settings, Overview",
-            claim=_PROJECT,
-            example="ab70c257-7c86-45e2-b988-86003f49734d",
-        ),
+        Question("PROJECT_ID", "of the project: Project Settings, Overview", claim=_PROJECT),
         Question("organization", "id of the organisation: Organization Settings, Overview", is_issuer=True),
     ),
+    example="ab70c257-7c86-45e2-b988-86003f49734d --organization f0a10872-21a3-4373-940a-06233d826661 --client deploy",
 )
 
 BUILDKITE = Platform(
@@ -109,15 +96,11 @@ BUILDKITE = Platform(
     shapes={"pipeline_id": _ID, "organization_id": _ID},
     lifetime=900,
     questions=(
-        Question(
-            "PIPELINE_ID",
-            "of the pipeline: Settings, GraphQL and REST API",
-            claim="pipeline_id",
-            example="0184990a-4777-4b2e-9f6c-2d8f1b0a5c33",
-        ),
+        Question("PIPELINE_ID", "UUID of the pipeline: Settings, General", claim="pipeline_id"),
         Question("branch", "branch of the build", claim="build_branch", usual="main"),
-        Question("organization-id", "as a second condition", claim="organization_id", is_asked=False),
+        Question("organization-id", "as a further condition", claim="organization_id", is_asked=False),
     ),
+    example="0184990a-4777-4b2e-9f6c-2d8f1b0a5c33 --branch main --client deploy",
 )
 
 VERCEL = Platform(
@@ -141,15 +124,10 @@ VERCEL = Platform(
     shapes={"project_id": _prefixed("prj_"), "owner_id": Shape("an id that begins with team_", "team_[A-Za-z0-9]+")},
     replays=(trusted_token.IF_PRESENT, trusted_token.REUSED),
     questions=(
-        Question("TEAM", "slug of the team, as in the address of its pages", is_issuer=True, example="acme"),
+        Question("TEAM", "slug of the team, as in the address of its pages", is_issuer=True),
         Question("project-id", "of the project: Settings, General", claim="project_id"),
-        Question("environment", "of the deployment", claim="environment", usual="production"),
-        Question("owner-id", "of the team, as a second condition", claim="owner_id", is_asked=False),
-        Question(
-            "audience",
-            "that its tokens have: https://vercel.com/TEAM unless the code asks for another",
-            member="audiences",
-            is_asked=False,
-        ),
+        Question("environment", "of the deployment", claim="environment", usual="production", is_asked=False),
+        Question("owner-id", "of the team, as a further condition", claim="owner_id", is_asked=False),
     ),
+    example="acme --project-id prj_7Gw5ZMBvQA8h9F832KGp7nwbuh3 --client shop",
 )

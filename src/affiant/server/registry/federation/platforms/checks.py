@@ -21,7 +21,7 @@ _SHOWN = 100  # characters of a value
 
 def usual(preset: str) -> dict[str, Any]:
     """Return the members of a trust of this preset that its operator need not give, as JSON values."""
-    platform = _find(preset)
+    platform = find_preset(preset)
     return {
         "max_lifetime": platform.lifetime,
         "replay": platform.replays[0],
@@ -32,7 +32,7 @@ def usual(preset: str) -> dict[str, Any]:
 
 def check_trust(trust: Trust) -> None:
     """Raise ConfigError if the preset of the trust is not one for its issuer, or cannot work so."""
-    platform = _find(trust.preset)
+    platform = find_preset(trust.preset)
     owner = find_owner(trust.issuer)
     if owner is not None and owner is not platform:
         raise ConfigError(
@@ -56,7 +56,7 @@ def check_trust(trust: Trust) -> None:
 
 def check_rule(trust: Trust, rule: Rule) -> None:
     """Raise ConfigError if the conditions of the rule do not tell one workload of the trust from the others."""
-    platform = _find(trust.preset)
+    platform = find_preset(trust.preset)
     for condition in rule.conditions:
         _check_condition(platform, condition)
     platform.check_rule(trust, rule)
@@ -68,7 +68,7 @@ def check_rule(trust: Trust, rule: Rule) -> None:
 
 def warnings(trust: Trust, rule: Rule) -> Iterator[str]:
     """Yield the risks that the operator has accepted for a rule."""
-    needs, strict = _find(trust.preset).needs, replace(rule, names_only=False)
+    needs, strict = find_preset(trust.preset).needs, replace(rule, names_only=False)
     if rule.names_only and not all(need.is_met(strict) for need in needs):
         yield f"the rule {rule.path} rests on names: whoever registers them again, once they are free, has its rights"
 
@@ -80,7 +80,7 @@ _REPLAYS = {
 }
 
 
-def _find(preset: str) -> Platform:
+def find_preset(preset: str) -> Platform:
     if preset not in PLATFORMS:
         raise ConfigError(f"preset must be one of: {', '.join(PLATFORMS)}")
     return PLATFORMS[preset]

@@ -41,9 +41,10 @@ AWS = Platform(
         ClaimCondition(f"{_STS}/subject_mode", ("OriginIdentity",)),
     ),
     questions=(
-        Question("ROLE", "ARN of the role", claim="sub", example="arn:aws:iam::123456789012:role/deploy"),
-        Question("issuer", "of the account: aws iam get-outbound-web-identity-federation-info", is_issuer=True),
+        Question("ROLE", "ARN of the role", claim="sub"),
+        Question("issuer", "of the account:  aws iam get-outbound-web-identity-federation-info", is_issuer=True),
     ),
+    example="arn:aws:iam::123456789012:role/deploy --issuer 8a1bb6a4-31f2-4a3a-9a56-0c4a1d3f7d10 --client deploy",
 )
 
 GOOGLE = Platform(
@@ -68,12 +69,12 @@ GOOGLE = Platform(
     questions=(
         Question(
             "UNIQUE_ID",
-            "of the service account: gcloud iam service-accounts describe EMAIL --format 'value(uniqueId)'",
+            "of the service account:  gcloud iam service-accounts describe EMAIL --format 'value(uniqueId)'",
             claim="sub",
-            example="107517467455664443766",
         ),
-        Question("email", "of the service account, as a second condition", claim="email", is_asked=False),
+        Question("email", "of the service account, as a further condition", claim="email", is_asked=False),
     ),
+    example="107517467455664443766 --client deploy",
 )
 
 ENTRA = Platform(
@@ -98,13 +99,15 @@ ENTRA = Platform(
     replays=(trusted_token.REUSED, trusted_token.IF_PRESENT),
     lifetime=DAY,
     questions=(
+        Question("OBJECT_ID", "of the managed identity (principalId)", claim="oid"),
+        Question("tenant", "id of the tenant; for tokens of version 2 its issuer", claim="tid", is_issuer=True),
         Question(
-            "OBJECT_ID",
-            "of the managed identity (its principalId)",
-            claim="oid",
-            example="6f1a3c8e-1111-4222-8333-9c2b7d5e0a11",
+            "audience",
+            "Application ID URI of the app registration for which the job gets its token",
+            member="audiences",
+            usual="api://affiant",
+            is_asked=False,
         ),
-        Question("tenant", "id of the tenant", claim="tid", is_issuer=True),
-        Question("audience", "Application ID URI of the app registration that its token is for", member="audiences"),
     ),
+    example="6f1a3c8e-1111-4222-8333-9c2b7d5e0a11 --tenant 72f988bf-86f1-41af-91ab-2d7cd011db47 --client deploy",
 )

@@ -78,19 +78,33 @@ GITHUB = Platform(
     # Code of a stranger runs with the ref of the default branch.
     refuses=(ClaimCondition("event_name", ("pull_request_target", "workflow_run")),),
     questions=(
-        Question("REPOSITORY", "OWNER/NAME of the repository", claim="repository", example="acme/app"),
-        Question("repository-id", "its number: gh api repos/OWNER/NAME --jq .id", claim="repository_id"),
+        Question("REPOSITORY", "OWNER/NAME of the repository", claim="repository", is_asked=False),
+        Question("repository-id", "its number:  gh api repos/OWNER/NAME --jq .id", claim="repository_id"),
         Question(
-            "owner-id", "number of its owner: gh api users/OWNER --jq .id", claim="repository_owner_id", is_asked=False
+            "owner-id", "number of its owner, as a further condition", claim="repository_owner_id", is_asked=False
         ),
-        Question("branch", "branch of the job", claim="ref", form="refs/heads/{}", usual="main"),
-        Question("tag", "tag of the job, in place of the branch", claim="ref", form="refs/tags/{}", is_asked=False),
-        Question("environment", "environment of the job, in place of the branch", claim="environment", is_asked=False),
-        Question("workflow", "reusable workflow, OWNER/NAME/PATH@REF", claim="job_workflow_ref", is_asked=False),
         Question(
-            "issuer", "of Enterprise Server (https://HOST/_services/token) or ghe.com", is_issuer=True, is_asked=False
+            "branch",
+            "branch of the job",
+            claim="ref",
+            form="refs/heads/{}",
+            usual="main",
+            unless=("tag", "environment", "workflow"),
+        ),
+        Question("tag", "tag of the job", claim="ref", form="refs/tags/{}", is_asked=False),
+        Question("environment", "environment of the job", claim="environment", is_asked=False),
+        Question(
+            "workflow",
+            "reusable workflow of the job, as OWNER/NAME/PATH@REF",
+            claim="job_workflow_ref",
+            is_asked=False,
+            is_read=False,
+        ),
+        Question(
+            "issuer", "host of GitHub Enterprise Server, or name of the enterprise", is_issuer=True, is_asked=False
         ),
     ),
+    example="acme/app --repository-id 123 --branch main --client deploy",
     check_rule=_check_github,
 )
 
@@ -123,12 +137,13 @@ GITLAB = Platform(
     },
     pins=(ClaimCondition("ref_protected", ("true",)),),
     questions=(
-        Question("PROJECT", "GROUP/NAME of the project", claim="project_path", example="acme/app"),
-        Question("project-id", "its number, on its first page", claim="project_id"),
-        Question("branch", "protected branch of the job", claim="ref", usual="main"),
+        Question("PROJECT", "GROUP/NAME of the project", claim="project_path", is_asked=False),
+        Question("project-id", "its number, on the first page of the project", claim="project_id"),
+        Question("branch", "protected branch of the job", claim="ref", usual="main", unless=("environment",)),
         Question("environment", "environment of the job", claim="environment", is_asked=False),
-        Question("issuer", "URL of the instance, if not https://gitlab.com", is_issuer=True, is_asked=False),
+        Question("issuer", "URL of the instance, if it is not https://gitlab.com", is_issuer=True, is_asked=False),
     ),
+    example="acme/app --project-id 20 --branch main --client deploy",
 )
 
 BITBUCKET = Platform(
@@ -146,13 +161,13 @@ BITBUCKET = Platform(
     replays=(trusted_token.IF_PRESENT, trusted_token.REUSED),
     longest=3600,
     questions=(
-        Question("WORKSPACE", "name of the workspace", is_issuer=True, example="acme"),
+        Question("WORKSPACE", "name of the workspace", is_issuer=True),
         Question(
             "repository-uuid",
-            "UUID of the repository, in braces: Repository settings, OpenID Connect",
+            "UUID of the repository in braces: Repository settings, OpenID Connect",
             claim="repositoryUuid",
         ),
-        Question("branch", "branch of the step", claim="branchName", usual="main"),
+        Question("branch", "branch of the step", claim="branchName", usual="main", is_asked=False),
         Question(
             "environment-uuid",
             "UUID of the deployment environment, in braces",
@@ -160,4 +175,5 @@ BITBUCKET = Platform(
             is_asked=False,
         ),
     ),
+    example="acme --repository-uuid '{5c0d7b9a-1f3e-4b57-8a2c-9e6d4f1a0b2c}' --client deploy",
 )

@@ -46,11 +46,11 @@ class IssuerForm:
         """Return the issuer with this part."""
         return _PART.sub(lambda _: part, self.text)
 
-    @property
-    def part(self) -> str:
-        """The name of its part, or nothing."""
-        found = _PART.search(self.text)
-        return found[1] if found else ""
+    def part_of(self, issuer: str) -> str | None:
+        """Return the part of an issuer that fits; None if it has none."""
+        before, brace, _ = self.text.partition("{")
+        after = self.text.rpartition("}")[2]
+        return issuer[len(before) : len(issuer) - len(after)] if brace else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,29 +117,51 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing that `affiant trust add` asks for, and the condition or the issuer that the answer makes.
+    """One thing that `affiant trust add` asks for, and the condition, issuer or member that the answer makes.
 
     Attributes:
-        name: of the option; in capitals, an argument.
+        name: of the option; in capitals, of an argument.
         meaning: for the help and the prompt.
         claim: the claim that the answer is a condition on.
         form: the value of the claim, with {} for the answer.
-        is_issuer: whether the answer is the part of the issuer.
-        usual: the answer when none is given.
-        is_asked: whether a terminal is asked for it.
+        slash: what a slash of the answer is in the claim.
+        is_issuer: whether the answer is the issuer, or its part.
+        part: for an answer that is more than the part of the issuer, a pattern whose group 1 is that part.
         member: the member of the trust that the answer is.
-        example: of an answer.
+        usual: the answer if none is given.
+        unless: questions whose answers take the place of the usual one.
+        is_asked: whether a terminal is asked for it.
+        is_read: whether a pasted token answers it.
     """
 
     name: str
     meaning: str
     claim: str | None = None
     form: str = "{}"
+    slash: str = "/"
     is_issuer: bool = False
-    usual: str | None = None
-    is_asked: bool = True
+    part: str | None = None
     member: str | None = None
-    example: str = ""
+    usual: str | None = None
+    unless: tuple[str, ...] = ()
+    is_asked: bool = True
+    is_read: bool = True
+
+    @property
+    def is_argument(self) -> bool:
+        return self.name.isupper()
+
+    def value(self, answer: str) -> str:
+        """Return the value of the claim."""
+        return self.form.format(answer.replace("/", self.slash))
+
+    def answer(self, value: object) -> str | None:
+        """Return the answer that makes this value of the claim, or None."""
+        before, _, after = self.form.partition("{}")
+        if not isinstance(value, str) or not value.startswith(before) or not value.endswith(after):
+            return None
+        inner = value[len(before) : len(value) - len(after)]
+        return inner.replace(self.slash, "/") or None
 
 
 def _nothing(_: Any) -> None:
@@ -163,13 +185,14 @@ class Platform:
         shapes: the values of claims.
         never: claims on which no rule may rest, and why.
         pins: conditions that `trust add` gives each rule.
-        audiences: what `aud` is where a job cannot choose it; an id of the operator's has to be given then.
+        needs_audience: what `aud` is, where a job cannot ask for a token for this server.
         replays: those that fit its tokens, the usual one first.
         lifetime: usual max_lifetime in seconds.
         longest: the greatest max_lifetime.
         algorithms: of its tokens; empty for any that its keys fit.
         refuses: tokens that get nothing, unless the operator says otherwise.
         questions: those of `trust add`.
+        example: arguments and options of `trust add`, for its help.
         check_trust: a further check; raises ConfigError.
         check_rule: the same for a rule.
     """
@@ -189,6 +212,7 @@ class Platform:
     algorithms: tuple[str, ...] = ()
     refuses: tuple[ClaimCondition, ...] = ()
     questions: tuple[Question, ...] = ()
+    example: str = ""
     check_trust: Callable[[Trust], None] = _nothing
     check_rule: Callable[[Trust, Rule], None] = _no_rule
 

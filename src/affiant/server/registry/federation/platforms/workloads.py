@@ -83,15 +83,16 @@ KUBERNETES = Platform(
     },
     replays=(trusted_token.REUSED, trusted_token.IF_PRESENT),
     questions=(
-        Question("ACCOUNT", "NAMESPACE/NAME of the service account", claim="sub", example="shop/orders"),
-        Question("issuer", "kubectl get --raw /.well-known/openid-configuration", is_issuer=True),
+        Question("ACCOUNT", "NAMESPACE/NAME of the service account", claim="sub", form=f"{_ACCOUNT}{{}}", slash=":"),
+        Question("issuer", "of the cluster:  kubectl get --raw /.well-known/openid-configuration", is_issuer=True),
         Question(
             "uid",
-            "of the service account: one of the same name that is made later is refused",
+            "of the service account, so that a later one of its name is refused",
             claim="/kubernetes.io/serviceaccount/uid",
             is_asked=False,
         ),
     ),
+    example="shop/orders --issuer https://oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLED539D4633E53 --client orders",
     check_trust=_check_cluster,
     check_rule=_check_account,
 )
@@ -133,9 +134,10 @@ SPIFFE = Platform(
     },
     replays=(trusted_token.REUSED, trusted_token.IF_PRESENT),
     questions=(
-        Question("ID", "SPIFFE ID of the workload", claim="sub", example="spiffe://example.org/orders"),
-        Question("bundle", "https URL of the bundle endpoint of its trust domain", member="jwks_uri"),
+        Question("ID", "SPIFFE ID of the workload", claim="sub", is_issuer=True, part="(?:spiffe://)?([^/]+)(?:/.*)?"),
+        Question("bundle", "https URL of the bundle endpoint of the trust domain", member="jwks_uri"),
     ),
+    example="spiffe://example.org/orders --bundle https://spire.example.org/bundle --client orders",
     check_trust=_check_domain,
     check_rule=_check_id,
 )
@@ -166,8 +168,9 @@ GENERIC = Platform(
     title="any other issuer",
     replays=trusted_token.REPLAYS,
     questions=(
-        Question("ISSUER", "iss of its tokens", is_issuer=True, example="https://issuer.example"),
+        Question("ISSUER", "iss of its tokens", is_issuer=True),
         Question("sub", "sub of its tokens", claim="sub"),
     ),
+    example="https://issuer.example --sub build:42 --client deploy",
     check_rule=_check_identifies,
 )

@@ -1,0 +1,109 @@
+"""A trust and a rule from the answers to a preset's questions, or from the claims of a token. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from affiant.errors import ConfigError
+from affiant.oauth.federation import conditions, trusted_token
+from affiant.server.registry.federation.platforms.platform import Platform, Question, is_one_of
+from affiant.server.registry.federation.platforms.table import PLATFORMS, find_owner
+
+Answers = Mapping[str, str]  # by the name of the question
+
+
+def find_platform(issuer: str) -> Platform:
+    """Return the platform of this issuer, as far as its host or form tells."""
+    if (owner := find_owner(issuer)) is not None:
+        return owner
+    name = "spiffe" if issuer.startswith(trusted_token.SPIFFE) else "generic"
+    return PLATFORMS[name]
+
+
+def read(platform: Platform, issuer: str, claims: Mapping[str, Any]) -> dict[str, str]:
+    """Return the answers that the claims of a token give; its issuer is known otherwise."""
+    owner = find_owner(issuer)
+    if owner is not None and owner is not platform:
+        raise ConfigError(f"this is a token of {owner.title}:  affiant trust add {owner.name}")
+    found: dict[str, str] = {}
+    for question in platform.questions:
+        if question.is_issuer and question.claim is None:
+            found[question.name] = issuer
+        elif question.claim is not None and question.is_read:
+            answer = question.answer(conditions.find(dict(claims), question.claim))
+            if answer is not None:
+                found[question.name] = issuer if question.is_issuer and question.part is None else answer
+    return found
+
+
+def with_usual(platform: Platform, answers: Answers) -> dict[str, str]:
+    """Return the answers, with the usual ones of questions that are not answered."""
+    usual = {
+        question.name: question.usual
+        for question in platform.questions
+        if question.usual is not None and not any(other in answers for other in question.unless)
+    }
+    return {**usual, **answers}
+
+
+def is_needed(platform: Platform, question: Question, answers: Answers) -> bool:
+    """Whether a trust or rule cannot be made without an answer to this question."""
+    return question.is_asked and question.name not in with_usual(platform, answers)
+
+
+def find_issuer(platform: Platform, answers: Answers) -> str:
+    """Return the issuer; raise ConfigError if the answer is none, and no part of one."""
+    question = next((question for question in platform.questions if question.is_issuer), None)
+    answer = answers.get(question.name) if question is not None else None
+    if question is None or answer is None:
+        return platform.issuers[0].text
+    if not platform.issuers:
+        return answer
+    part = answer
+    if question.part is not None and (found := re.fullmatch(question.part, answer)) is not None:
+        part = found[1]
+    filled = (answer, *(form.fill(part) for form in platform.issuers))
+    issuer = next((one for one in filled if any(form.fits(one) for form in platform.issuers)), None)
+    if issuer is None:
+        forms = " or ".join(dict.fromkeys(form.text for form in platform.issuers))
+        raise ConfigError(f"{question.name}: {answer} is not an issuer of {platform.title}, {forms}, nor a part of one")
+    return issuer
+
+
+def make_conditions(platform: Platform, answers: Answers, *, names_only: bool) -> dict[str, list[Any]]:
+    """Return the conditions of a rule. Names are conditions only with names_only: a rename would end the access."""
+    names = [name for need in platform.needs for name in need.names]
+    found: dict[str, list[Any]] = {claim: list(values) for claim, values in platform.pins}
+    given: dict[str, str] = {}
+    for question in platform.questions:
+        answer = answers.get(question.name)
+        if answer is None or question.claim is None:
+            continue
+        is_id = any(is_one_of(question.claim, need.claims) for need in platform.needs)
+        if is_one_of(question.claim, names) and not is_id and not names_only:
+            continue
+        if question.claim in given:
+            raise ConfigError(f"give one of {given[question.claim]} and {question.name}: both are {question.claim}")
+        given[question.claim] = question.name
+        found[question.claim] = [_value(platform, question, answer)]
+    return found
+
+
+def make_trust(platform: Platform, answers: Answers) -> dict[str, Any]:
+    """Return the members of a trust, as JSON values; the server adds those that are usual for the platform."""
+    members: dict[str, Any] = {"issuer": find_issuer(platform, answers), "preset": platform.name}
+    for question in platform.questions:
+        if question.member is not None and (answer := answers.get(question.name)) is not None:
+            members[question.member] = [answer] if question.member == "audiences" else answer
+    return members
+
+
+def _value(platform: Platform, question: Question, answer: str) -> str:
+    if question.is_issuer and question.part is None:
+        # The answer may be the whole issuer, and the claim is the part of it.
+        issuer = find_issuer(platform, {question.name: answer})
+        form = next(form for form in platform.issuers if form.fits(issuer))
+        return form.part_of(issuer) or answer
+    return question.value(answer)
