@@ -118,7 +118,10 @@ REFUSED: list[tuple[str, str]] = [
         "-----BEGIN PGP PRIVATE KEY BLOCK-----\nA\n-----END PGP PRIVATE KEY BLOCK-----" + " " * 20,
         "PEM of: PGP PRIVATE KEY BLOCK",
     ),
-    (json.dumps({"affiant": 1, "key_file": "k.pem"}), r"credentials file.*Service\.from_credentials"),
+    (
+        json.dumps({"affiant": 1, "key_file": "k.pem", "issuer": "https://as.example", "client_id": "billing"}),
+        r"credentials file.*Service\.from_credentials",
+    ),
     (json.dumps({"kty": "oct", "k": "A" * 43}), "shared secret.*secret="),
     (json.dumps({"key": KEY.to_jwk()}), "no kty"),
     (json.dumps(KEY.public().to_jwk()), "no private part"),
