@@ -9,6 +9,7 @@ from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.federation.conditions import find, holds
 from affiant.oauth.federation.trusted_token import TokenRules
+from affiant.server.registry.federation.index import RuleIndex
 from affiant.storage.records import ClaimCondition, Rule, Trust
 
 
@@ -18,6 +19,7 @@ class KnownTrust:
 
     record: Trust
     rules: tuple[Rule, ...]
+    index: RuleIndex
     token_rules: TokenRules
     keys: KeySet | None  # uploaded ones; None: they are fetched
 
@@ -31,7 +33,7 @@ class KnownTrust:
 
     def match(self, claims: dict[str, object]) -> list[Rule]:
         """Return the enabled rules whose conditions these claims meet."""
-        return [rule for rule in self.rules if rule.enabled and all(meets(claims, one) for one in rule.conditions)]
+        return self.index.match(claims)
 
 
 class Federation:
@@ -72,4 +74,4 @@ def _prepare(trust: Trust, rules: tuple[Rule, ...], issuer: str, restored_at: in
         made_after=restored_at,
     )
     keys = KeySet.parse_given(parse_object(trust.jwks.encode())) if trust.jwks is not None else None
-    return KnownTrust(trust, rules, token_rules, keys)
+    return KnownTrust(trust, rules, RuleIndex(rules), token_rules, keys)

@@ -14,6 +14,7 @@ from affiant.server.registry.federation.known import KnownTrust, meets
 from affiant.storage.records import ClaimCondition, Rule
 
 MAX_TEXT = 1000  # characters of the text in an audit record
+_MAX_COMPARED = 64  # rules of a trust, each condition of them
 _MAX_VALUES = 4  # of a condition in such a text
 
 
@@ -60,7 +61,7 @@ def find(trust: KnownTrust, claims: dict[str, Any], client_id: str | None = None
     with most conditions met, of those the one with fewest unmet, and then the one that meets the earlier conditions:
     operators write ids first.
     """
-    compared = [describe(rule, claims) for rule in trust.rules]
+    compared = [describe(rule, claims) for rule in trust.index.closest(claims, _MAX_COMPARED)]
     return min(compared, key=lambda one: _distance(one, client_id), default=Nearest(trust.name))
 
 
