@@ -1,6 +1,6 @@
 """Find the rules that a token meets, or comes closest to, without a look at each of thousands.
 
-Attack: everybody can have as many valid tokens of a shared issuer as they like, and each of them is compared.
+Attack: any tenant of a shared issuer has as many valid tokens as it likes, and each of them is compared.
 """
 
 from __future__ import annotations
