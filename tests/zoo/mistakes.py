@@ -162,7 +162,7 @@ _NAMES = [
     Mistake("no aud", Reason.AUDIENCE, _drop("claims", "aud")),
     Mistake("aud is the API", Reason.AUDIENCE, _claims(aud="https://api.example")),
     Mistake("sub is the guide's", Reason.ISS_SUB, _claims(sub="unique_request")),
-    Mistake("iss is a URL", Reason.ISS_SUB, _claims(iss="https://billing.example")),
+    Mistake("iss is a URL", Reason.TRUST_UNKNOWN, _claims(iss="https://billing.example")),
     Mistake("no sub", Reason.ISS_SUB, _drop("claims", "sub")),
     Mistake("client_id of another", Reason.CLIENT_ID, _form(client_id="hmac")),
     Mistake("a name in capitals", Reason.CLIENT_UNKNOWN, _named("BILLING-EC")),

@@ -20,7 +20,7 @@ from affiant.server import app
 from affiant.server.explain import captured, hints
 from affiant.server.explain.explainer import Explainer
 from affiant.server.explain.explanation import Explanation
-from affiant.server.explain.fixes import Fix
+from affiant.server.explain.fix import Fix
 from affiant.server.keys import master_key
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -74,6 +75,23 @@ def verify(verified: Verified, *, rules: TokenRules, now: float) -> TrustedToken
         live_until=int(expires_at) + 2 * LEEWAY,
         jti_digest=_digest(claims, rules),
     )
+
+
+def breaches(header: dict[str, Any], claims: dict[str, Any], *, rules: TokenRules, now: float) -> list[Rejected]:
+    """Return the refusal of every step of `verify` that these parts of a token would not pass."""
+    steps: tuple[Callable[[], object], ...] = (
+        lambda: check_typ(header),
+        lambda: _check_audience(claims, rules),
+        lambda: _check_times(claims, rules, now),
+        lambda: _digest(claims, rules),
+    )
+    found = []
+    for step in steps:
+        try:
+            step()
+        except Rejected as refusal:
+            found.append(refusal)
+    return found
 
 
 def check_typ(header: dict[str, Any]) -> None:

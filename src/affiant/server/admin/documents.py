@@ -355,6 +355,7 @@ class Question(In):
 
     request: Annotated[str, StringConstraints(min_length=1, max_length=60_000)]
     at: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
+    trust: Name | None = Field(default=None, description="that judges a platform's token, whatever its issuer is")
 
 
 class Explanation(Out):
@@ -370,6 +371,11 @@ class Explanation(Out):
     remedy: dict[str, Any] | None
     also: list[dict[str, Any]]
     detail: str | None
+    trust: str | None = Field(description="that a platform's token belongs to")
+    rules: list[dict[str, Any]] = Field(description="of that trust, compared with the token, the nearest first")
+    granted: dict[str, Any] | None = Field(
+        description="the access token that it would get, and what limits it"
+    )
     observed: list[str]
 
 

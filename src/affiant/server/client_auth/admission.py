@@ -22,6 +22,7 @@ from affiant.server.client_auth import stranger
 from affiant.server.client_auth.method import Judging
 from affiant.server.registry.federation import claims as kept_claims
 from affiant.server.registry.federation import nearest
+from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.registry.federation.known import Federation, KnownTrust
 from affiant.server.request.caller import Ceiling
 from affiant.storage.entries import JtiClaim
@@ -60,8 +61,9 @@ class Foreign(Value, frozen=True):
             notes.claims = kept_claims.keep(claims, is_verified=False)
             raise
         try:
-            token = self._judge(trust, verified, now=judging.now)
-            rule = self._choose(trust, token)
+            token = trusted_token.verify(verified, rules=trust.token_rules, now=judging.now)
+            self.check_refused(trust, token.claims)
+            rule = self.choose(trust, token.claims)
         except Rejected:
             notes.claims = kept_claims.keep(claims, is_verified=True)
             notes.nearest = nearest.to_text(nearest.find(trust, claims, self.client_id))
@@ -73,15 +75,6 @@ class Foreign(Value, frozen=True):
         if not trusts:
             raise self.unknown()
         return await self._verify([trust for trust in trusts if trust.record.enabled], judging)
-
-    def _judge(self, trust: KnownTrust, verified: Verified, *, now: float) -> TrustedToken:
-        """Return the token that the trust accepts, whatever its rules say."""
-        token = trusted_token.verify(verified, rules=trust.token_rules, now=now)
-        refused = trust.find_refused(token.claims)
-        if refused is not None:
-            got = str(conditions.find(token.claims, refused.claim))[:100]
-            raise Rejected(Reason.TRUST_REFUSES, got=f"{refused.claim} {got}", detail=f"trust {trust.name}")
-        return token
 
     def unknown(self) -> Rejected:
         """Return the refusal where no trust has this issuer."""
@@ -99,11 +92,7 @@ class Foreign(Value, frozen=True):
         refusal, found = Rejected(Reason.TRUST_DISABLED), list[tuple[KnownTrust, Verified]]()
         for trust in trusts:
             try:
-                allowed = trust.record.algorithms
-                if allowed and self.unverified.alg not in allowed:
-                    raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(allowed), got=self.unverified.alg)
-                keys = await judging.trust_keys.find(trust, self.unverified, now=judging.now)
-                found.append((trust, compact.verify_any(self.unverified, keys)))
+                found.append((trust, await self.verify_by(trust, judging.trust_keys, now=judging.now)))
             except Rejected as error:
                 refusal = error
         if len(found) == 1:
@@ -115,11 +104,26 @@ class Foreign(Value, frozen=True):
                 compact.verify_any(self.unverified, stranger.dummy_keys(self.unverified.alg))
         raise refusal
 
-    def _choose(self, trust: KnownTrust, token: TrustedToken) -> Rule:
-        """Return the one rule whose conditions the token meets."""
-        rules = [rule for rule in trust.match(token.claims) if self.client_id in (None, rule.client_id)]
+    async def verify_by(self, trust: KnownTrust, trust_keys: TrustKeys, *, now: float) -> Verified:
+        """Return the token if a key of this trust made its signature, enabled or not."""
+        allowed = trust.record.algorithms
+        if allowed and self.unverified.alg not in allowed:
+            raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(allowed), got=self.unverified.alg)
+        keys = await trust_keys.find(trust, self.unverified, now=now)
+        return compact.verify_any(self.unverified, keys)
+
+    def check_refused(self, trust: KnownTrust, claims: dict[str, Any]) -> None:
+        """Raise TRUST_REFUSES for claims that the trust refuses, whatever its rules say."""
+        refused = trust.find_refused(claims)
+        if refused is not None:
+            got = str(conditions.find(claims, refused.claim))[:100]
+            raise Rejected(Reason.TRUST_REFUSES, got=f"{refused.claim} {got}", detail=f"trust {trust.name}")
+
+    def choose(self, trust: KnownTrust, claims: dict[str, Any]) -> Rule:
+        """Return the one rule whose conditions the claims meet."""
+        rules = [rule for rule in trust.match(claims) if self.client_id in (None, rule.client_id)]
         if not rules:
-            raise Rejected(Reason.RULE_NONE, got=f"sub {token.subject}"[:256], detail=f"trust {trust.name}")
+            raise Rejected(Reason.RULE_NONE, got=f"sub {claims.get('sub')}"[:256], detail=f"trust {trust.name}")
         if len(rules) > 1:
             raise Rejected(Reason.TRUST_AMBIGUOUS, got=" and ".join(rule.path for rule in rules)[:256])
         return rules[0]
@@ -140,20 +144,12 @@ class Admission(Value, frozen=True):
         """The jti, to be claimed in the commit of the request; None where the trust takes tokens again."""
         if self.token.jti_digest is None:
             return None
-        # A name that no client can have: tokens of one trust are compared with each other alone.
-        return JtiClaim(f"trust {self.trust.name}", self.token.jti_digest, self.token.live_until)
+        return JtiClaim(claim_owner(self.trust.name), self.token.jti_digest, self.token.live_until)
 
     @property
     def ceiling(self) -> Ceiling:
         """The most that the token gives."""
-        rule = self.rule
-        return Ceiling(
-            layer=f"rule {rule.path}",
-            scope=rule.scope or None,
-            resources=rule.resources or None,
-            lifetime=rule.access_token_lifetime,
-            not_after=self.token.expires_at,
-        )
+        return ceiling_of(self.rule, not_after=self.token.expires_at)
 
     @property
     def source(self) -> dict[str, Any] | None:
@@ -167,3 +163,22 @@ class Admission(Value, frozen=True):
         if len(msgspec.json.encode(source)) > MAX_SOURCE:
             raise Rejected(Reason.RULE_COPIES, expected=f"at most {MAX_SOURCE:,} bytes", detail=rule.path)
         return source
+
+
+def ceiling_of(rule: Rule, *, not_after: int | None = None) -> Ceiling:
+    """Return the most that this rule gives for a token that expires at this time."""
+    return Ceiling(
+        layer=f"rule {rule.path}",
+        scope=rule.scope or None,
+        resources=rule.resources or None,
+        lifetime=rule.access_token_lifetime,
+        not_after=not_after,
+    )
+
+
+def claim_owner(trust: str) -> str:
+    """Return the name in whose claims the jtis of a trust's tokens are: one that no client can have.
+
+    Tokens of one trust are compared with each other alone.
+    """
+    return f"trust {trust}"

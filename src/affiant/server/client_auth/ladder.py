@@ -64,6 +64,10 @@ class Authenticator:
         """The methods of this server."""
         return self._methods
 
+    @property
+    def trust_keys(self) -> TrustKeys:
+        return self._trust_keys
+
     def metadata(self, endpoint: str) -> dict[str, Any]:
         """Return what the server's metadata say about this endpoint (RFC 8414 section 2)."""
         by_name = {name: algs for method in METHODS for name, algs in method.algorithms.items()}

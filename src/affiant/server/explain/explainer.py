@@ -13,19 +13,24 @@ from msgspec.structs import replace
 from affiant.errors import Rejected
 from affiant.oauth import assertion, names
 from affiant.oauth.assertion import Rules
+from affiant.oauth.federation.trusted_token import REUSED
 from affiant.oauth.metadata import Metadata
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.client_auth import findings, ladder
+from affiant.server.client_auth.admission import Foreign, ceiling_of, claim_owner
 from affiant.server.client_auth.method import Sent
 from affiant.server.client_auth.methods.platform_token import PlatformToken
-from affiant.server.explain import explanation, fixes, hints, near, tokens
+from affiant.server.explain import explanation, fixes, granted, hints, near, tokens
 from affiant.server.explain import facts as facts_of
 from affiant.server.explain.captured import Captured
 from affiant.server.explain.explanation import NOT_KNOWN, NOT_REACHED, PASSED, STEPS, Explanation, Line, failed, step_of
 from affiant.server.explain.facts import Facts
+from affiant.server.explain.federation import presented, trial
+from affiant.server.explain.federation.presented import Presented, is_platforms
 from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.request import http
+from affiant.server.request.caller import Ceiling
 from affiant.server.request.notes import Request
 from affiant.server.token import binding, policy, requested
 from affiant.server.token.endpoint import TokenEndpoint, check_grant
@@ -46,24 +51,58 @@ class Explainer:
         self._directory = directory
         self._store = store
 
-    async def explain(self, captured: Captured, *, now: float) -> Explanation:
-        """Return what this server would answer to this request at this time."""
+    async def explain(self, captured: Captured, *, now: float, trust: str | None = None) -> Explanation:
+        """Return what this server would answer to this request at this time.
+
+        `trust` names the one that a platform's token is judged by; without it, that of its issuer does.
+        """
         facts = facts_of.read(captured, issuer=self._issuer, now=now)
         await self._look_up(facts)
+        trial = await self._try(facts, trust)
         if captured.is_bare and tokens.is_access_token(facts):
             return await tokens.explain(facts, self._directory, self._store.revocations)
         request = Request("explain", "", now, captured.scope(), captured.receive)
-        refusals = await self._judge(request, facts)
+        refusals = await self._judge(request, facts, trial)
         caller = request.notes.caller
         found = explanation.build(refusals, facts, caller.observed if caller else ())
-        what = tokens.describe(facts) if refusals else ""
-        return replace(found, what=what, fix=tokens.fix(facts), remedy=None) if what else found
+        found = replace(found, what=tokens.describe(facts) or None if refusals else None)
+        fix = tokens.fix(facts) if found.what else None
+        return replace(found, fix=fix, remedy=None) if fix is not None else found
+
+    async def _look_up_recorded(self, facts: Facts, record: dict[str, Any]) -> None:
+        token = facts.presented
+        if token is not None and (signer := await self._directory.client(token.subject)) is not None:
+            facts.client, facts.presented = signer, None  # it signed its own assertion, with a wrong iss
+            return
+        of_rule = token.client_id if token is not None else None
+        name = record.get("client_id") or record.get("client_claimed") or of_rule
+        facts.client = await self._directory.client(name) if name else None
+
+    async def _try(self, facts: Facts, trust: str | None) -> list[Rejected]:
+        """Judge a platform's token by trusts and rules; return every refusal. The facts then have the token."""
+        if facts.unverified is None or facts.client is not None or tokens.is_access_token(facts):
+            return []
+        try:
+            token = Foreign.find(facts.unverified, client_id=facts.form.get("client_id") if facts.form else None)
+        except Rejected:  # another kind of JWT
+            return []
+        if token is None or not is_platforms(token.issuers[-1], facts.claims.get("sub")):
+            return []
+        federation = await self._directory.federation()
+        keys = self._endpoint.authenticator.trust_keys
+        found = await trial.judge(token, federation, keys, now=facts.now, trust=trust)
+        facts.presented, facts.near = found.presented, ()
+        if found.presented.client_id is not None:
+            facts.client = await self._directory.client(found.presented.client_id)
+        facts.token_lifetime = self._endpoint.lifetime(facts.client)
+        return found.refusals
 
     async def explain_record(self, record: dict[str, Any]) -> Explanation:
         """Explain a request from its audit record; the request itself is not stored."""
         facts = facts_of.of_record(record, issuer=self._issuer)
-        name = record.get("client_id") or record.get("client_claimed")
-        facts.client = await self._directory.client(name) if name else None
+        federation = await self._directory.federation()
+        facts.presented = presented.of_record(record, federation)
+        await self._look_up_recorded(facts, record)
         self._note(facts)
         if facts.hint is None and record.get("reason"):
             later = await self._store.audit_log.find(hints.trace_id(record["trace_id"]))
@@ -83,8 +122,11 @@ class Explainer:
         found = explanation.build(refusals, facts, tuple((record.get("observed") or "").split()))
         return explanation.of_record(found, record)
 
-    async def _judge(self, request: Request, facts: Facts) -> list[Rejected]:
-        """Return every refusal of this request; the first is the one that the caller would get."""
+    async def _judge(self, request: Request, facts: Facts, tried: list[Rejected]) -> list[Rejected]:
+        """Return every refusal of this request; the first is the one that the caller would get.
+
+        `tried` has those of a platform's token; if the operator named its trust, they come first.
+        """
         notes = request.notes
         try:
             form = await http.read_form(request.scope, request.receive)
@@ -92,14 +134,19 @@ class Explainer:
             return [refusal]
         refusals: list[Rejected] = []
         try:
-            await self._endpoint.decide(form, request)
+            decision = await self._endpoint.decide(form, request)
         except Rejected as refusal:
             refusals.append(refusal)
+        else:
+            setting = self._endpoint.lifetime(None)
+            facts.granted = granted.build(decision, self._directory.apis, setting=setting, now=facts.now)
         if refusals and refusals[0].reason.value.step in _BY_KEY:
             facts.hint = _hint(facts)
         has_verified = notes.caller is not None or notes.policies is not None
         if refusals and has_verified:
             refusals += self._go_on(request, facts, refusals[0])
+        elif tried:
+            refusals = self._go_on_by_rule(request, facts, [*refusals, *tried])
         # Order: the claim falls with the commit, before which a grant may have refused; a replay comes first.
         if await self._is_claimed(request, facts):
             at_once = not refusals or step_of(refusals[0].reason) > step_of(Reason.REPLAYED)
@@ -122,12 +169,30 @@ class Explainer:
         known = {first.reason, Reason.DPOP_REPLAYED}
         return [refusal for refusal in found if refusal.reason not in known]
 
+    def _go_on_by_rule(self, request: Request, facts: Facts, found: list[Rejected]) -> list[Rejected]:
+        """Return these refusals of a platform's token, each once, and those of its client and its rule."""
+        facts.judged_to = _LAST
+        chosen = facts.presented.chosen if facts.presented is not None else None
+        if chosen is not None and facts.form is not None:
+            if facts.client is None:
+                found.append(Rejected(Reason.CLIENT_UNKNOWN))
+            elif not facts.client.record.enabled:
+                found.append(Rejected(Reason.CLIENT_DISABLED))
+            else:
+                found += self._breaches(facts.form, request, facts.client, {}, (ceiling_of(chosen),))
+        return list({refusal.reason: refusal for refusal in reversed(found)}.values())[::-1]
+
     def _breaches(
-        self, form: Form, request: Request, client: RegisteredClient, claims: dict[str, Any]
+        self,
+        form: Form,
+        request: Request,
+        client: RegisteredClient,
+        claims: dict[str, Any],
+        ceilings: tuple[Ceiling, ...] = (),
     ) -> list[Rejected]:
         """Return every refusal by the steps of /token after authentication that need no authenticated caller."""
         caller = request.notes.caller
-        ceilings = caller.ceilings if caller is not None else ()
+        ceilings = caller.ceilings if caller is not None else ceilings
         signed = claims if form.get("grant_type") == names.JWT_BEARER else {}
         resource = partial(requested.resource, form, signed=signed.get("resource"))
         steps: tuple[Callable[[], object], ...] = (
@@ -153,7 +218,7 @@ class Explainer:
     async def _look_up(self, facts: Facts) -> None:
         for name in facts.names:
             facts.client = facts.client or await self._directory.client(name)
-        if facts.client is None and facts.names:
+        if facts.client is None and facts.names and not is_platforms(facts.names[0], None):
             facts.near = await near.find(self._store.clients, facts.names[0])
         self._note(facts)
 
@@ -171,10 +236,21 @@ class Explainer:
                 await self._find_earlier(facts, claim.client_id, claim.digest.hex(), None)
             return facts.claimed and not caller.tolerates_repeat
         jti = facts.claims.get("jti")
+        if facts.presented is not None:
+            return await self._is_token_claimed(facts, facts.presented)
         if facts.client is not None and isinstance(jti, str):  # refused before the claim, as what has expired is
             digest = assertion.digest(jti, whole=facts.text.encode())
             facts.claimed = await self._store.ledger.find_claim(facts.client.client_id, digest) is not None
         return bool(facts.claimed) and facts.judged_to > 0
+
+    async def _is_token_claimed(self, facts: Facts, token: Presented) -> bool:
+        """Whether a platform's token that is refused for something else was used before, too."""
+        jti, trust = facts.claims.get("jti"), token.trust
+        if not isinstance(jti, str) or trust is None or trust.record.replay == REUSED:
+            return False
+        found = await self._store.ledger.find_claim(claim_owner(trust.name), assertion.digest(jti, whole=b""))
+        facts.claimed = found is not None
+        return facts.claimed
 
     async def _find_earlier(
         self, facts: Facts, client_id: str | None, digest: str | None, trace_id: str | None
@@ -188,7 +264,9 @@ class Explainer:
             for row in (row for row in rows if wanted in row.record):
                 record = msgspec.json.decode(row.record)
                 is_first = record.get("reason") != Reason.REPLAYED.code and row.trace_id != trace_id
-                if is_first and record.get("client_id") == client_id and record["at"] <= facts.now:
+                owner = claim_owner(str(record.get("rule") or "").partition("/")[0])
+                is_owners = client_id in (record.get("client_id"), owner)
+                if is_first and is_owners and record["at"] <= facts.now:
                     facts.earlier = record
                     return
             if len(rows) < _PAGE:
@@ -217,6 +295,7 @@ async def explain_elsewhere(captured: Captured, server: Metadata, *, now: float)
         form = await http.read_form(captured.scope(), captured.receive)
         shown = ladder.find(Sent(form, captured.scope()["headers"], grant=form.get("grant_type")))
         if isinstance(shown, PlatformToken):  # the trusts of that server are not known
+            facts.presented = presented.elsewhere(facts.claims)
             raise shown.token.unknown()
     except Rejected as refusal:
         refusals[refusal.reason.value.step] = refusal
@@ -231,7 +310,7 @@ async def explain_elsewhere(captured: Captured, server: Metadata, *, now: float)
         at=now,
         what=what or None,
         lines=tuple(_line(step, first, refusals, facts) for step in STEPS),
-        fix=(tokens.fix(facts) if what else fixes.find(reason, facts)) if reason else None,
+        fix=(tokens.fix(facts) or fixes.find(reason, facts)) if reason else None,
     )
 
 

@@ -16,7 +16,10 @@ from affiant.reasons import Reason
 from affiant.server.client_auth.methods import METHODS
 from affiant.server.explain import fixes
 from affiant.server.explain.facts import Facts
-from affiant.server.explain.fixes import Fix
+from affiant.server.explain.federation.presented import Presented
+from affiant.server.explain.fix import Fix
+from affiant.server.explain.granted import Granted
+from affiant.server.registry.federation.nearest import Nearest
 from affiant.server.registry.remote_keys import NOT_FETCHED
 
 STEPS = {
@@ -33,6 +36,8 @@ STEPS = {
     11: "first use",
     12: "grant",
 }
+_RULE = 10
+_NAMES_OF_PLATFORM = {4: "issuer", 7: "signature", _RULE: "rule"}
 PASSED, FAILED, NOT_REACHED, NOT_KNOWN = "passed", "failed", "not reached", "not known"
 _PROVED_BY_SECRET = frozenset({1, 2, 5, 7, 12})
 _ONLY_FOR_ASSERTIONS = "only for an assertion"
@@ -80,6 +85,9 @@ class Explanation(msgspec.Struct, kw_only=True, rename={"code": "reason", "lines
     remedy: Fix | None = None  # the operator's command that makes the server accept it; without a line if none does
     also: tuple[Also, ...] = ()  # the reasons that would follow once the first one is fixed
     detail: str | None = None  # for the operator only
+    trust: str | None = None  # of the platform's token that was presented
+    rules: tuple[Nearest, ...] = ()  # of that trust, compared with the token, the nearest first
+    granted: Granted | None = None  # by an accepted request
     observed: tuple[str, ...] = ()  # codes of what stricter policies would have refused
 
     @property
@@ -108,6 +116,9 @@ def build(refusals: Sequence[Rejected], facts: Facts, observed: tuple[str, ...] 
         remedy=remedy if remedy and fix and remedy.line != fix.line else None,
         also=tuple(Also(o.reason.code, o.expected, o.got, fixes.find(o, facts)) for o in refusals[1:]),
         detail=refusal.detail or None if refusal else None,
+        trust=facts.presented.trust.name if facts.presented and facts.presented.trust else None,
+        rules=facts.presented.rules if facts.presented else (),
+        granted=facts.granted if refusal is None else None,
         observed=observed,
     )
 
@@ -126,8 +137,15 @@ def _lines(refusals: Sequence[Rejected], facts: Facts) -> tuple[Line, ...]:
             line = Line(step, PASSED, _note(step, facts))
         else:
             line = Line(step, NOT_REACHED, _note(step, facts))
-        lines.append(line)
+        lines.append(line if facts.presented is None else _of_platform(line, facts.presented))
     return tuple(lines)
+
+
+def _of_platform(line: Line, presented: Presented) -> Line:
+    """Return the line with the name that the step has for a platform's token."""
+    is_rule = line.step == _RULE and line.mark == PASSED
+    note = presented.chosen.path if is_rule and presented.chosen is not None else line.note
+    return replace(line, name=_NAMES_OF_PLATFORM.get(line.step, line.name), note=note)
 
 
 def _failed(step: int, refusal: Rejected) -> Line:

@@ -15,6 +15,8 @@ from affiant.server.client_auth import ladder
 from affiant.server.client_auth.method import Sent
 from affiant.server.explain import hints
 from affiant.server.explain.captured import Captured
+from affiant.server.explain.federation.presented import Presented
+from affiant.server.explain.granted import Granted
 from affiant.server.explain.hints import Hint
 from affiant.server.registry.directory import RegisteredClient
 from affiant.storage.records import Api
@@ -44,6 +46,8 @@ class Facts:
     scope: str = ""
     resources: tuple[str, ...] = ()
     grant: str = ""
+    presented: Presented | None = None  # the token of a platform in place of a client's own assertion
+    granted: Granted | None = None  # what the request would get
     token_lifetime: int = 0  # of an access token of this client, in seconds
 
     @property
@@ -58,6 +62,8 @@ class Facts:
     def names(self) -> list[str]:
         """Every client_id that the request names, the most likely first."""
         sent = self.form.get("client_id") if self.form else None
+        if self.presented is not None:
+            return [name for name in (self.presented.client_id, sent) if name]
         given = [self.claims.get("iss"), self.claims.get("sub"), self.user, sent]
         return list(dict.fromkeys(name for name in given if isinstance(name, str) and name))
 

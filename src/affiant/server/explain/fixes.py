@@ -7,13 +7,10 @@ helps are those of the reason (reasons.py); only a line that depends on the requ
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
-
-import msgspec
 
 from affiant.errors import Rejected
 from affiant.jose.claims import LEEWAY
@@ -23,6 +20,9 @@ from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
 from affiant.server.client_auth.methods import METHODS
 from affiant.server.explain.facts import Facts
+from affiant.server.explain.federation import mend
+from affiant.server.explain.federation.jobs import NO_ID_TOKEN
+from affiant.server.explain.fix import Fix, quoted
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.kinds import GRANT_TYPES
 from affiant.server.registry.remote_keys import NOT_FETCHED
@@ -38,6 +38,11 @@ _LIBRARY = "token = jwt.encode(claims, key, algorithm=alg, headers=header)"
 _HALF_HOUR = 1800
 _MILLISECONDS = 10**11  # the year 5138 in seconds: a larger number counts a smaller unit
 _PLAIN = re.compile(r"[A-Za-z0-9._~][A-Za-z0-9._~-]{0,63}")
+_NOTHING = ("null", "none", "undefined", "nil")  # from a platform's answer without a token
+_EMPTY = (
+    "the assertion is empty: the platform gave the job no token. A workflow of GitHub needs this permission; in others,"
+    " look at the step that gets the token"
+)
 _DURATION = 10**8  # the year 1973 in seconds: a smaller number is no date
 
 
@@ -46,17 +51,6 @@ _ALONE = 'form.pop("client_secret", None); headers.pop("Authorization", None)'
 _FORM = 'headers["Content-Type"] = "application/x-www-form-urlencoded"'
 _GRANT = f'form["grant_type"] = "{names.CLIENT_CREDENTIALS}"'
 _EXPLICIT_TYPE = 'header["typ"] = "client-authentication+jwt"'
-
-
-class Fix(msgspec.Struct):
-    """A line to type, and why it helps."""
-
-    line: str
-    why: str
-    is_command: bool = False  # whether it is typed into a shell
-
-    def __post_init__(self) -> None:
-        self.is_command = self.line.startswith(("affiant ", "timedatectl "))
 
 
 class Row(NamedTuple):
@@ -72,6 +66,9 @@ class Row(NamedTuple):
 
 def find(refusal: Rejected, facts: Facts) -> Fix:
     """Return the first change with which this request passes this step."""
+    of_platform = mend.find(refusal, facts, facts.presented) if facts.presented is not None else None
+    if of_platform is not None:
+        return of_platform
     row, code = refusal.reason.value, _row(refusal).code
     if isinstance(code, str):
         return Fix(code, row.fix)
@@ -86,7 +83,7 @@ def find_setting(refusals: Sequence[Rejected], facts: Facts) -> Fix | None:
     if not refusals or not (_row(refusals[0]).options or _row(refusals[0]).never):
         return None
     for refusal in refusals:
-        never = _row(refusal).never
+        never = _row(refusal).never if facts.presented is None else None
         if never is not None and (why := never(refusal, facts)):
             return Fix("", f"no setting lets this through: {why}")
     if facts.client is None:
@@ -123,6 +120,11 @@ def _missing(refusal: Rejected, _: Facts) -> Fix | None:
     return Fix(_GRANT, "the grant is not named") if refusal.expected == "grant_type" else None
 
 
+def _half(_: Rejected, facts: Facts) -> Fix:
+    is_named = facts.form is not None and facts.form.get("client_assertion_type") is not None
+    return Fix(NO_ID_TOKEN, _EMPTY) if is_named else Fix(_TYPE, Reason.HALF_ASSERTION.value.fix)
+
+
 def _grant(_: Rejected, facts: Facts) -> Fix:
     return Fix(_GRANT, f"{facts.grant[:100]!r} is no grant of this server")
 
@@ -138,6 +140,8 @@ def _characters(_: Rejected, facts: Facts) -> Fix:
 
 
 def _parts(_: Rejected, facts: Facts) -> Fix:
+    if facts.text.strip("\"' ").lower() in _NOTHING:
+        return Fix(NO_ID_TOKEN, _EMPTY)
     number = facts.text.count(".") + 1
     return Fix(_LIBRARY, f"{number} part{'s' if number > 1 else ''} cannot be a signed JWT: header.payload.signature")
 
@@ -146,12 +150,12 @@ def _issuer_and_subject(_: Rejected, facts: Facts) -> Fix | None:
     client_id = facts.client.client_id if facts.client else next(iter(facts.near or facts.names), None)
     if client_id is None:
         return None
-    return Fix(f'claims["iss"] = claims["sub"] = {_quoted(client_id)}', "iss and sub are both the client_id")
+    return Fix(f'claims["iss"] = claims["sub"] = {quoted(client_id)}', "iss and sub are both the client_id")
 
 
 def _unknown(_: Rejected, facts: Facts) -> Fix | None:
     if facts.near:
-        line = f'claims["iss"] = claims["sub"] = form["client_id"] = {_quoted(facts.near[0])}'
+        line = f'claims["iss"] = claims["sub"] = form["client_id"] = {quoted(facts.near[0])}'
         return Fix(line, f"no client has this name; {facts.near[0]} is registered")
     name = next(filter(_PLAIN.fullmatch, facts.names), "NAME")  # Attack: an operator types the line into a shell
     return Fix(f"affiant client new {name} --public-key PUBLIC_KEY_FILE", "no client has this name")
@@ -174,7 +178,7 @@ def _method(_: Rejected, facts: Facts) -> Fix | None:
 
 def _algorithm(refusal: Rejected, _: Facts) -> Fix:
     alg = refusal.expected.split(" or ")[0]
-    return Fix(f'alg = header["alg"] = {_quoted(alg)}', f"the registered key is for {refusal.expected}")
+    return Fix(f'alg = header["alg"] = {quoted(alg)}', f"the registered key is for {refusal.expected}")
 
 
 def _key(refusal: Rejected, facts: Facts) -> Fix | None:
@@ -185,7 +189,7 @@ def _key(refusal: Rejected, facts: Facts) -> Fix | None:
     alg = facts.unverified.alg if facts.unverified else refusal.got if refusal.reason is Reason.KEY_NONE else ""
     fitting = sorted({alg for key in facts.client.keys.usable(facts.now) for alg in key.algorithms})
     if fitting and alg and alg not in fitting:
-        return Fix(f'alg = header["alg"] = {_quoted(fitting[0])}', f"the registered keys are for {', '.join(fitting)}")
+        return Fix(f'alg = header["alg"] = {quoted(fitting[0])}', f"the registered keys are for {', '.join(fitting)}")
     if facts.client.record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
         return Fix("secret = credentials['client_secret']", "the MAC is by another secret than the registered one")
     known = ", ".join(key.kid for key in facts.client.keys.usable(facts.now))
@@ -200,7 +204,7 @@ def _jku(refusal: Rejected, _: Facts) -> Fix:
 
 def _audience(refusal: Rejected, facts: Facts) -> Fix:
     got = f"; it is {refusal.got}" if refusal.got else ""
-    return Fix(f'claims["aud"] = {_quoted(facts.issuer)}', f"the audience is the issuer, exactly{got}")
+    return Fix(f'claims["aud"] = {quoted(facts.issuer)}', f"the audience is the issuer, exactly{got}")
 
 
 def _times(refusal: Rejected, facts: Facts) -> Fix:
@@ -286,7 +290,7 @@ def _scope(refusal: Rejected, facts: Facts) -> Fix:
         return _no_common_scope(facts, facts.client)
     asked = facts.scope.replace(",", " ").split()
     kept = [name for name in asked if name in allowed] or allowed
-    line = f'form["scope"] = {_quoted(" ".join(kept))}' if kept else 'form.pop("scope", None)'
+    line = f'form["scope"] = {quoted(" ".join(kept))}' if kept else 'form.pop("scope", None)'
     return Fix(line, f"the client may have: {refusal.expected or 'nothing'}")
 
 
@@ -302,20 +306,15 @@ def _no_common_scope(facts: Facts, client: RegisteredClient) -> Fix:
 
 def _scope_spelling(_: Rejected, facts: Facts) -> Fix:
     names_ = facts.scope.replace(",", " ").split()
-    return Fix(f'form["scope"] = {_quoted(" ".join(names_))}', "names have one space between them")
+    return Fix(f'form["scope"] = {quoted(" ".join(names_))}', "names have one space between them")
 
 
 def _resource(refusal: Rejected, facts: Facts) -> Fix:
     first = refusal.expected.split(" or ")[0]
     sent = facts.form.all("resource") if facts.form else ()
     name = "audience" if facts.form and facts.form.all("audience") and not sent else "resource"
-    line = f'form["{name}"] = {_quoted(first)}' if first else f'form.pop("{name}", None)'
+    line = f'form["{name}"] = {quoted(first)}' if first else f'form.pop("{name}", None)'
     return Fix(line, f"the client may ask for: {refusal.expected or 'no API'}")
-
-
-def _quoted(text: str) -> str:
-    # Attack: most of these texts were chosen by the sender. This is a string of Python, in plain ASCII.
-    return json.dumps(text)
 
 
 def _policy_options(refusal: Rejected, facts: Facts, _: RegisteredClient) -> str | None:
@@ -394,7 +393,7 @@ _ROWS = {
     Reason.MISSING_PARAMETER: Row(_missing),
     Reason.JWKS_UNAVAILABLE: Row(_not_fetched),
     Reason.GRANT_UNSUPPORTED: Row(_grant),
-    Reason.HALF_ASSERTION: Row(_TYPE),
+    Reason.HALF_ASSERTION: Row(_half),
     Reason.ASSERTION_TYPE: Row(_TYPE),
     Reason.ASSERTION_AND_OTHER: Row(_ALONE),
     Reason.MULTIPLE_METHODS: Row('headers.pop("Authorization", None)'),
@@ -413,6 +412,7 @@ _ROWS = {
     Reason.JWT_TYP: Row(_EXPLICIT_TYPE),
     Reason.TYP_EXPLICIT: Row(_EXPLICIT_TYPE, _policy_options),
     Reason.ISS_SUB: Row(_issuer_and_subject, _policy_options),
+    Reason.TRUST_UNKNOWN: Row(_issuer_and_subject),
     Reason.CLIENT_ID: Row('form["client_id"] = claims["iss"]'),
     Reason.CLIENT_UNKNOWN: Row(_unknown),
     Reason.CLIENT_DISABLED: Row(_enable),

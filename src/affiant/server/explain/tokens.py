@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,8 @@ from affiant.oauth import revocations as rule
 from affiant.reasons import Reason
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation, Line, note_time
 from affiant.server.explain.facts import Facts
-from affiant.server.explain.fixes import Fix
+from affiant.server.explain.federation import jobs
+from affiant.server.explain.fix import Fix
 from affiant.server.registry.directory import Directory
 from affiant.server.token import active
 from affiant.storage.ports import Revocations
@@ -38,7 +38,7 @@ _STEP_OF = {
 }
 _SHOW = Fix('headers["Authorization"] = "Bearer " + token', "show it to the API that it is for, not to /token")
 _NEW_CLIENT = "affiant client new NAME --public-key PUBLIC_KEY_FILE"
-_FOREIGN = "affiant takes only assertions that the client signs with its own registered key"
+_FOREIGN = "no server takes it in place of an assertion"
 
 
 def is_access_token(facts: Facts) -> bool:
@@ -52,23 +52,27 @@ def describe(facts: Facts) -> str:
     """Return one sentence about a JWT that is no client assertion; nothing for an assertion."""
     if is_access_token(facts):
         return _describe_token(facts)
-    if facts.client is not None:
+    typ = _BY_TYP.get(media_type(facts.header.get("typ")) or "")
+    if typ is not None and facts.client is None:
+        return f"this is {typ}: {_FOREIGN}"
+    if facts.presented is None:
         return ""
-    claims, what = facts.claims, _BY_TYP.get(media_type(facts.header.get("typ")) or "")
-    iss, sub = str(claims.get("iss")), str(claims.get("sub"))
-    for fits, words, quoted in _BY_CLAIMS:
-        if what is None and fits(iss, sub, claims):
-            what = words.format(_quoted(claims, quoted))
-    return f"this is {what}: {_FOREIGN}" if what else ""
+    job, of_person = facts.presented.job, facts.presented.of_person
+    if job.name == jobs.GENERIC:
+        return f"this is an ID token of {_quoted(facts.claims, 'iss')}, which identifies a user" if of_person else ""
+    return f"this is {job.what} ({_quoted(facts.claims, job.shown)})"
 
 
-def fix(facts: Facts) -> Fix:
-    """Return what to do with a JWT that is no client assertion."""
+def fix(facts: Facts) -> Fix | None:
+    """Return what to do with a JWT that is no assertion and no token of a platform; None for those."""
     if is_access_token(facts):
         return _SHOW
-    if media_type(facts.header.get("typ")) == names.DPOP_TYP:
+    typ = media_type(facts.header.get("typ")) or ""
+    if typ == names.DPOP_TYP:
         return Fix('headers["DPoP"] = form.pop("client_assertion")', "a DPoP proof goes into its own header")
-    return Fix(_NEW_CLIENT, "no setting makes a token of another issuer acceptable; register a key of the client")
+    if typ in _BY_TYP:
+        return Fix(_NEW_CLIENT, "a client shows an assertion that it signs with its own key: register the key")
+    return None
 
 
 async def explain(facts: Facts, directory: Directory, revocations: Revocations) -> Explanation:
@@ -215,8 +219,6 @@ def _quoted(claims: dict[str, Any], name: str) -> str:
     return ascii(value[:100]) if isinstance(value, str) else "(not named)"
 
 
-_ENTRA = re.compile(r"https://(login\.microsoftonline\.com|sts\.windows\.net|login\.windows\.net)/")
-_OF_USERS = {"nonce", "at_hash", "c_hash", "auth_time", "azp"}
 _BY_TYP = {
     names.DPOP_TYP: "a DPoP proof, which goes into the header DPoP",
     names.INTROSPECTION_TYP: "an answer of /introspect",
@@ -224,29 +226,3 @@ _BY_TYP = {
     "logout+jwt": "a logout token of OpenID Connect",
     "oauth-authz-req+jwt": "a request object (RFC 9101)",
 }
-# Signs of foreign tokens, from iss, sub and all claims: the words, and the claim that they quote.
-_BY_CLAIMS: tuple[tuple[Callable[[str, str, dict[str, Any]], bool], str, str], ...] = (
-    (
-        lambda _, sub, claims: "kubernetes.io" in claims or sub.startswith("system:serviceaccount:"),
-        "a service account token of Kubernetes ({})",
-        "sub",
-    ),
-    (
-        lambda iss, _, __: iss.startswith("https://token.actions.githubusercontent.com"),
-        "an ID token of GitHub Actions ({})",
-        "repository",
-    ),
-    (
-        lambda _, __, claims: {"project_path", "pipeline_id"} <= claims.keys(),
-        "an ID token of a GitLab CI job ({})",
-        "project_path",
-    ),
-    (lambda iss, _, __: _ENTRA.match(iss) is not None, "a token of Microsoft Entra ID ({})", "iss"),
-    (
-        lambda iss, _, __: iss.removeprefix("https://").startswith("accounts.google.com"),
-        "an ID token of Google ({})",
-        "sub",
-    ),
-    (lambda _, sub, __: sub.startswith("spiffe://"), "a JWT-SVID of SPIFFE ({})", "sub"),
-    (lambda _, __, claims: not _OF_USERS.isdisjoint(claims), "an ID token of {}, which identifies a user", "iss"),
-)

@@ -170,7 +170,8 @@ async def explain_request(call: Call, question: Question) -> Any:
     from affiant.server.explain import captured  # noqa: PLC0415 - few calls need it
 
     at = question.at if question.at is not None else call.request.now
-    return msgspec.to_builtins(await call.context.explainer().explain(captured.parse(question.request), now=at))
+    asked = captured.parse(question.request)
+    return msgspec.to_builtins(await call.context.explainer().explain(asked, now=at, trust=question.trust))
 
 
 @EXPLAIN("GET /explain/{trace_id}", Role.VIEWER, answers=documents.Explanation, refuses=UNKNOWN, is_long=True)

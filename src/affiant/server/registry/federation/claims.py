@@ -20,6 +20,7 @@ _NEVER = frozenset(
         "unique_name",
     }
 )  # fmt: skip
+_OF_PERSONS = frozenset({"nonce", "at_hash", "c_hash", "auth_time", "amr", "acr", "preferred_username", "upn"})
 _CREDENTIAL = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}|(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{40,}(?![A-Za-z0-9_-])")
 # By which platforms name a workload. No trust vouches for the token of an unknown issuer: only these are kept.
 _NAMING = (
@@ -31,11 +32,12 @@ _NAMING = (
 )  # fmt: skip
 
 
-class Kept(msgspec.Struct, frozen=True):
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     """Claims by their name or JSON Pointer; `verified` says whether a trust vouches for them."""
 
     verified: bool
     claims: dict[str, Any]
+    of_person: bool = False  # whether it seems to identify a person
 
 
 def shown(value: object) -> str | bool | int | float | None:
@@ -60,15 +62,15 @@ def is_whole(value: object) -> bool:
 def keep(claims: dict[str, Any], *, is_verified: bool) -> str:
     """Return the JSON text of what a record keeps of these claims."""
     longest = MAX_VERIFIED if is_verified else MAX_UNVERIFIED
-    found = dict(walk(claims))
+    found, of_person = dict(walk(claims)), is_of_person(claims)
     # Order: those that name the workload first, since only so many have room.
     names = [*(name for name in _NAMING if name in found), *(found if is_verified else ())]
     kept: dict[str, Any] = {}
     for name in dict.fromkeys(names):
         more = {**kept, name: found[name]}
-        if len(_encode(more, is_verified=is_verified)) <= longest:
+        if len(_encode(Kept(is_verified, more, of_person))) <= longest:
             kept = more
-    return _encode(kept, is_verified=is_verified)
+    return _encode(Kept(is_verified, kept, of_person))
 
 
 def parse(text: str | None) -> Kept | None:
@@ -79,12 +81,17 @@ def parse(text: str | None) -> Kept | None:
         return None
 
 
-def _encode(kept: dict[str, Any], *, is_verified: bool) -> str:
+def is_of_person(claims: dict[str, Any]) -> bool:
+    """Whether these are claims of a person who signed in (OpenID Connect Core section 2)."""
+    return not _OF_PERSONS.isdisjoint(claims) or claims.get("idtyp") == "user"
+
+
+def _encode(kept: Kept) -> str:
     try:
-        return msgspec.json.encode(Kept(is_verified, kept)).decode()
+        return msgspec.json.encode(kept).decode()
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
-        spelled = {ascii(name): ascii(value) if isinstance(value, str) else value for name, value in kept.items()}
-        return msgspec.json.encode(Kept(is_verified, spelled)).decode()
+        spelled = {ascii(name): ascii(one) if isinstance(one, str) else one for name, one in kept.claims.items()}
+        return msgspec.json.encode(msgspec.structs.replace(kept, claims=spelled)).decode()
 
 
 def walk(value: dict[str, Any], above: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

@@ -54,15 +54,20 @@ def describe(rule: Rule, claims: dict[str, Any]) -> Nearest:
     return Nearest(rule.trust, rule.name, rule.client_id, rule.enabled, compare(claims, rule.conditions))
 
 
-def find(trust: KnownTrust, claims: dict[str, Any], client_id: str | None = None) -> Nearest:
-    """Return the rule of this trust that a token comes closest to.
+def rank(trust: KnownTrust, claims: dict[str, Any], client_id: str | None = None) -> list[Nearest]:
+    """Return the rules of this trust, the one first that a token comes closest to.
 
     Rules that it meets come first, although they are disabled or name another client than `client_id`; then the one
     with most conditions met, of those the one with fewest unmet, and then the one that meets the earlier conditions:
     operators write ids first.
     """
     compared = [describe(rule, claims) for rule in trust.index.closest(claims, _MAX_COMPARED)]
-    return min(compared, key=lambda one: _distance(one, client_id), default=Nearest(trust.name))
+    return sorted(compared, key=lambda one: _distance(one, client_id))
+
+
+def find(trust: KnownTrust, claims: dict[str, Any], client_id: str | None = None) -> Nearest:
+    """Return the rule of this trust that a token comes closest to; one without a name if there is no rule."""
+    return next(iter(rank(trust, claims, client_id)), Nearest(trust.name))
 
 
 def _distance(one: Nearest, client_id: str | None) -> tuple[Any, ...]:
