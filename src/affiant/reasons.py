@@ -92,6 +92,8 @@ class Reason(Enum):
         "Set iss and sub to the client_id.", "RFC 7523 3")
     TRUST_UNKNOWN = Row("trust.unknown", 401, "invalid_client", 4, "this server does not trust the issuer of this token",
         "Let an operator trust the issuer: affiant trust add. A client that signs its own assertion sets both iss and sub to its client_id.", "RFC 7523 3")
+    TRUST_SPIFFE_ID = Row("trust.spiffe_id", 401, "invalid_client", 4, "sub is not a SPIFFE ID",
+        "Send a JWT-SVID as the Workload API gives it: its sub is spiffe://DOMAIN/PATH, without empty segments, escapes or a port.", "SPIFFE-ID 2")
     CLIENT_ID = Row("assertion.client_id", 401, "invalid_client", 4, "the parameter client_id names another client than the assertion",
         "Send the client_id of the assertion, or none.", "RFC 7521 4.2")
     # step 5: the client

@@ -19,7 +19,7 @@ from tests.platforms.traps import GOOD, TRAPS
 from affiant.errors import Rejected
 from affiant.jose.key_set import KeySet as OurKeySet
 from affiant.reasons import Reason
-from affiant.server.registry.remote_keys import Fetched
+from affiant.server.registry.key_cache import Fetched
 from affiant.testing.clock import NOW
 
 TIMES = {"iat", "exp", "nbf"}

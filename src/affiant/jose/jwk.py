@@ -38,6 +38,10 @@ _THUMBPRINT = {
     "AKP": ("alg", "kty", "pub"),
 }
 _BYTES = ("n", "e", "x", "y", "d", "p", "q", "dp", "dq", "qi", "pub", "priv")
+SIGNATURES = "sig"  # RFC 7517 section 4.2
+# SPIFFE Trust Domain and Bundle section 4.2.2: the use of a key in a bundle is the kind of SVID that it signs.
+JWT_SVID = "jwt-svid"
+SVID_USES = frozenset({JWT_SVID, "x509-svid", "wit-svid"})
 IS_PRIVATE = "the key has private members: register only the public part"
 _NOT_ACCEPTED = "keys of this type are not accepted: use EC (P-256, P-384, P-521), Ed25519, RSA or ML-DSA"
 
@@ -217,10 +221,14 @@ def check_kind(jwk: dict[str, Any]) -> str:
     return kty
 
 
-def check_use(jwk: dict[str, Any], operation: str) -> None:
-    """Reject a key that is not meant for this operation, ``sign`` or ``verify`` (RFC 7517 sections 4.2 and 4.3)."""
-    if jwk.get("use", "sig") != "sig":
-        raise ConfigError("the key is not for signatures (use)")
+def check_use(jwk: dict[str, Any], operation: str, *, use: str = SIGNATURES) -> None:
+    """Reject a key that is not meant for this operation, ``sign`` or ``verify`` (RFC 7517 sections 4.2 and 4.3).
+
+    In a SPIFFE bundle the use is JWT_SVID, and no key of a bundle is without one.
+    """
+    found = jwk.get("use", SIGNATURES) if use == SIGNATURES else jwk.get("use")
+    if found != use:
+        raise ConfigError("the key is not for signatures (use)" if use == SIGNATURES else f"the key is not for {use}")
     operations = jwk.get("key_ops", [operation])
     if not isinstance(operations, list) or operation not in operations:
         raise ConfigError(f"the key is not for this (key_ops lacks {operation})")

@@ -54,9 +54,12 @@ class KeySet:
         return Reader(document, most=MAX_PUBLISHED).read()
 
     @classmethod
-    def parse_given(cls, document: object) -> KeySet:
-        """Return the usable keys of a set that a client or operator registers; reject a set with a private key."""
-        return Reader(document, is_given=True).read()
+    def parse_given(cls, document: object, *, is_bundle: bool = False) -> KeySet:
+        """Return the usable keys of a set that a client or operator registers; reject a set with a private key.
+
+        `is_bundle` says that it may be a SPIFFE bundle: then its keys for JWT-SVIDs are the usable ones.
+        """
+        return Reader(document, is_given=True, is_bundle=is_bundle).read()
 
     def find(self, kid: str) -> PublicKey | None:
         return next((key for key in self.keys if key.kid == kid), None)
@@ -76,7 +79,9 @@ class Reader:
     RFC 7517 section 5: members that are not understood are ignored. `left_out` names them.
     """
 
-    def __init__(self, document: object, *, most: int = MAX_MEMBERS, is_given: bool = False) -> None:
+    def __init__(
+        self, document: object, *, most: int = MAX_MEMBERS, is_given: bool = False, is_bundle: bool = False
+    ) -> None:
         members = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(members, list) or not members:
             raise ConfigError('this is not a JWK Set: an object with "keys", an array of at least one key')
@@ -85,6 +90,8 @@ class Reader:
             raise ConfigError(f"the JWK Set has {len(members)} members: at most {most} are read")
         self._keys: dict[tuple[str, str, str | None], PublicKey] = {}
         self._left_out: list[LeftOut] = []
+        # Attack: the key of an X.509 authority signs a JWT. Where a bundle names uses, each key is for its own alone.
+        self._use = jwk.JWT_SVID if is_bundle and any(map(_is_of_bundle, members)) else jwk.SIGNATURES
         self._fitting: list[tuple[int, dict[str, Any]]] = []
         for place, member in enumerate(members, 1):
             self._sort(place, member, is_given=is_given)
@@ -128,15 +135,19 @@ class Reader:
             raise ConfigError(f"key {place} of the JWK Set: {jwk.IS_PRIVATE}")
         try:
             jwk.check_public(member)
-            jwk.check_use(member, "verify")
+            jwk.check_use(member, "verify", use=self._use)
             jwk.check_kind(member)
         except ConfigError as error:
             self._leave_out(place, member, str(error))
         else:
-            self._fitting.append((place, member))
+            self._fitting.append((place, {name: value for name, value in member.items() if name != "use"}))
 
     def _leave_out(self, place: int, member: object, why: str) -> None:
         kid = member.get("kid") if isinstance(member, dict) else None
         # Attack: a kid with terminal control characters. It is shown in ASCII, and shortened.
         shown = json.dumps(kid[:_SHOWN_KID]) if isinstance(kid, str) else None
         self._left_out.append(LeftOut(place, shown, why))
+
+
+def _is_of_bundle(member: object) -> bool:
+    return isinstance(member, dict) and isinstance(use := member.get("use"), str) and use in jwk.SVID_USES

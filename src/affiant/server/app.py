@@ -37,7 +37,8 @@ from affiant.server.registration.records import Policy
 from affiant.server.registry.addresses import Allowed
 from affiant.server.registry.directory import Directory
 from affiant.server.registry.federation.keys import TrustKeys
-from affiant.server.registry.remote_keys import Fetch, Fetched, RemoteKeys
+from affiant.server.registry.key_cache import Fetch, Fetched
+from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request.background import Background, Piece
 from affiant.server.request.endpoint import Context, Endpoint
 from affiant.server.request.limits import Limits, Rates
@@ -135,13 +136,13 @@ def build(
         clock: returns seconds since the epoch.
         at_end: takes a function to call in the event loop when the process is asked to end. A server waits for the last
             answer before it ends the application, and that answer may wait for the revocation feed to change.
-        fetch: fetches the key sets of clients; by default a Fetcher for `options`.
+        fetch: fetches the key sets of clients and trusts; by default a Fetcher for `options`.
         settings: of the server, as the admin API shows them.
     """
     options, vault = options or Options(), vault or Vault(master_key)
     limits = limits or Limits(Rates(), key=limits_key(master_key))
-    remote_keys = RemoteKeys(fetch or _LateFetcher(options.jwks_uri_allowed))
-    parts = _Parts(issuer, store, master_key, options, vault, limits, clock, remote_keys)
+    fetch = fetch or _LateFetcher(options.jwks_uri_allowed)
+    parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch)
     endpoints = parts.endpoints()
     background = Background(store.ledger, limits, parts.uses, clock, parts.pieces())
     feed = parts.feed()
@@ -178,7 +179,7 @@ class _Parts:
         vault: Vault,
         limits: Limits,
         clock: Callable[[], float],
-        remote_keys: RemoteKeys,
+        fetch: Fetch | None,
     ) -> None:
         self.issuer, self.store, self.master_key, self.options = issuer, store, master_key, options
         self.vault, self.limits, self.clock = vault, limits, clock
@@ -191,8 +192,8 @@ class _Parts:
             clock=clock,
             fresh_seconds=options.fresh_seconds,
         )
-        self.remote_keys = remote_keys
-        self.trust_keys = TrustKeys()
+        # Two caches: the places for fetches of clients, who register themselves, are none of the trusts'.
+        self.remote_keys, self.trust_keys = RemoteKeys(fetch), TrustKeys(fetch)
         self.uses = Uses(store.key_uses)
         self.inquiry = Inquiry(store.ledger, clock)
         self.signers = Signers(self.directory, store, vault, clock=clock)
@@ -201,7 +202,7 @@ class _Parts:
             master_key,
             certificates=options.certificates,
             methods=options.auth_methods,
-            remote_keys=remote_keys,
+            remote_keys=self.remote_keys,
             trust_keys=self.trust_keys,
         )
         self.context = Context(issuer, store.ledger, limits, self.uses, clock, self.inquiry.offer)
@@ -275,6 +276,7 @@ class _Parts:
             methods=self.authenticator.methods,
             settings=settings,
             certificates=self.options.certificates,
+            trust_keys=self.trust_keys,
             nonces=_nonces(self.master_key, self.options),
         )
         return LateAdmin(context, clock=self.clock)
@@ -299,18 +301,18 @@ async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed |
 
 
 class _LateFetcher:
-    """A Fetcher that is loaded for the first client with a jwks_uri: few servers have one."""
+    """A Fetcher that is loaded for the first client with a jwks_uri, or trust: few servers have one."""
 
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
         self._fetch: Fetch | None = None
 
-    async def __call__(self, uri: str) -> Fetched:
+    async def __call__(self, uri: str, *, ca: str | None = None) -> Fetched:
         if self._fetch is None:
             # On a thread, in which tokens are issued.
             module = await asyncio.to_thread(import_module, "affiant.server.registry.fetch")
             self._fetch = module.Fetcher(self._allowed)
-        return await self._fetch(uri)
+        return await self._fetch(uri, ca=ca)
 
 
 def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options: Options | None = None) -> Explainer:
@@ -322,7 +324,7 @@ def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options
     # request is believed, and the certificate in its header with it.
     options = replace(options, dpop_nonces="off", certificates=options.certificates.believing_all())
     limits = Limits(Rates(), key=limits_key(master_key))
-    parts = _Parts(issuer, store, master_key, options, Vault(master_key), limits, time.time, RemoteKeys())
+    parts = _Parts(issuer, store, master_key, options, Vault(master_key), limits, time.time, None)
     return Explainer(issuer, parts.token_endpoint(), parts.directory, store)
 
 

@@ -22,7 +22,7 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault, signing_key_purpose
 from affiant.server.registration import initial_tokens
 from affiant.server.registry import clients
-from affiant.server.registry.remote_keys import Fetch
+from affiant.server.registry.key_cache import Fetch
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.server.settings.options import Options
 from affiant.storage.memory import MemoryStore

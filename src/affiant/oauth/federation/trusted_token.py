@@ -10,10 +10,10 @@ from affiant.errors import Rejected
 from affiant.jose.claims import LEEWAY, instant, media_type, text
 from affiant.jose.compact import Unverified, Verified
 from affiant.oauth import assertion
+from affiant.oauth.federation import spiffe_id
 from affiant.reasons import Reason
 from affiant.system.values import Value
 
-SPIFFE = "spiffe://"
 MAX_LIFETIME = 86_400  # seconds from iat to exp that a trust can allow
 DEFAULT_LIFETIME = 3600
 ONCE, IF_PRESENT, REUSED = "once", "if-present", "reused"
@@ -53,13 +53,21 @@ class TrustedToken(Value, frozen=True):
 def find_issuers(unverified: Unverified) -> tuple[str, ...]:
     """Return the issuers that a token may be of; none if a client signed it itself, so that iss and sub are equal.
 
-    The issuer of a SPIFFE ID is its trust domain: a JWT-SVID needs no iss (JWT-SVID section 3).
+    The issuer of a SPIFFE ID is its trust domain: a JWT-SVID needs no iss (JWT-SVID section 3). Raises TRUST_SPIFFE_ID
+    for a sub that only looks like one.
     """
     iss, sub = unverified.claims.get("iss"), text(unverified.claims, "sub", longest=_MAX_SUB)
     if sub is None or iss == sub:
         return ()
-    domain = (SPIFFE + sub.removeprefix(SPIFFE).partition("/")[0],) if sub.startswith(SPIFFE) else ()
-    return (*domain, iss) if isinstance(iss, str) else domain
+    domain = spiffe_id.find_domain(sub)
+    if domain is None and spiffe_id.is_domain(sub):
+        raise no_spiffe_id(sub)
+    return tuple(issuer for issuer in (domain, iss) if isinstance(issuer, str))
+
+
+def no_spiffe_id(sub: object) -> Rejected:
+    """Return the refusal of a JWT-SVID whose sub is no SPIFFE ID."""
+    return Rejected(Reason.TRUST_SPIFFE_ID, expected="sub spiffe://DOMAIN/PATH", got=str(sub)[:256])
 
 
 def verify(verified: Verified, *, rules: TokenRules, now: float) -> TrustedToken:

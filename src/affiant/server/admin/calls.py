@@ -16,6 +16,7 @@ from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
 from affiant.server.registry.directory import Directory
+from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.request import http
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.limits import Limits
@@ -42,6 +43,7 @@ class AdminContext:
     methods: Sequence[str] = names.AUTH_METHODS  # how clients may authenticate
     settings: Sequence[Setting] = ()  # without secrets
     certificates: Certificates = field(default_factory=Certificates)
+    trust_keys: TrustKeys = field(default_factory=TrustKeys)  # to try the keys of a trust before it is saved
     nonces: Nonces | None = field(default=None, repr=False)  # if DPoP proofs need one
     reads: Reads = field(default_factory=Reads)
 

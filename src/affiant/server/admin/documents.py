@@ -373,9 +373,7 @@ class Explanation(Out):
     detail: str | None
     trust: str | None = Field(description="that a platform's token belongs to")
     rules: list[dict[str, Any]] = Field(description="of that trust, compared with the token, the nearest first")
-    granted: dict[str, Any] | None = Field(
-        description="the access token that it would get, and what limits it"
-    )
+    granted: dict[str, Any] | None = Field(description="the access token that it would get, and what limits it")
     observed: list[str]
 
 

@@ -15,7 +15,7 @@ import msgspec
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.jose.compact import Unverified, Verified
-from affiant.oauth.federation import conditions, trusted_token
+from affiant.oauth.federation import conditions, spiffe_id, trusted_token
 from affiant.oauth.federation.trusted_token import TrustedToken
 from affiant.reasons import Reason
 from affiant.server.client_auth import stranger
@@ -43,11 +43,22 @@ class Foreign(Value, frozen=True):
     client_id: str | None = None  # the parameter, which chooses among the rules
 
     @classmethod
-    def find(cls, unverified: Unverified, *, client_id: str | None = None) -> Foreign | None:
-        """Return the token, or None if a client signed it itself; raise JWT_TYP for another JWT than a token."""
+    def find(cls, unverified: Unverified, *, client_id: str | None = None, is_svid: bool = False) -> Foreign | None:
+        """Return the token, or None if a client signed it itself.
+
+        Raises JWT_TYP for another JWT than a token, and TRUST_SPIFFE_ID for one that `is_svid`, sent as a JWT-SVID,
+        and has no SPIFFE ID.
+        """
         issuers = trusted_token.find_issuers(unverified)
         if not issuers:
             return None
+        if is_svid:
+            # Attack: mix-up. Another issuer that writes SPIFFE IDs is no trust domain.
+            sub = unverified.claims.get("sub")
+            domain = spiffe_id.find_domain(sub)
+            if domain is None:
+                raise trusted_token.no_spiffe_id(sub)
+            issuers = (domain,)
         trusted_token.check_typ(unverified.header)
         return cls(unverified, issuers, client_id)
 
@@ -68,7 +79,8 @@ class Foreign(Value, frozen=True):
             notes.claims = kept_claims.keep(claims, is_verified=True)
             notes.nearest = nearest.to_text(nearest.find(trust, claims, self.client_id))
             raise
-        return Admission(trust, rule, verified, token)
+        is_old = judging.trust_keys.is_old(trust, now=judging.now)
+        return Admission(trust, rule, verified, token, (Reason.JWKS_STALE.code,) if is_old else ())
 
     async def _find_trust(self, federation: Federation, judging: Judging) -> tuple[KnownTrust, Verified]:
         trusts = [trust for issuer in self.issuers for trust in federation.find(issuer)]
@@ -89,28 +101,19 @@ class Foreign(Value, frozen=True):
 
     async def _verify(self, trusts: Sequence[KnownTrust], judging: Judging) -> tuple[KnownTrust, Verified]:
         """Return the one trust whose key made the signature. Every failure costs a verification."""
-        refusal, found = Rejected(Reason.TRUST_DISABLED), list[tuple[KnownTrust, Verified]]()
-        for trust in trusts:
-            try:
-                found.append((trust, await self.verify_by(trust, judging.trust_keys, now=judging.now)))
-            except Rejected as error:
-                refusal = error
-        if len(found) == 1:
-            return found[0]
-        if found:  # two trusts of one issuer that share a key: neither is meant
-            refusal = Rejected(Reason.TRUST_AMBIGUOUS, got=" and ".join(trust.name for trust, _ in found))
-        else:
-            with suppress(Rejected):
-                compact.verify_any(self.unverified, stranger.dummy_keys(self.unverified.alg))
-        raise refusal
+        try:
+            if not trusts:
+                raise Rejected(Reason.TRUST_DISABLED)
+            return await judging.trust_keys.verify(trusts, self.unverified, now=judging.now)
+        except Rejected as refusal:
+            if refusal.reason is not Reason.SIGNATURE:
+                with suppress(Rejected):
+                    compact.verify_any(self.unverified, stranger.dummy_keys(self.unverified.alg))
+            raise
 
     async def verify_by(self, trust: KnownTrust, trust_keys: TrustKeys, *, now: float) -> Verified:
         """Return the token if a key of this trust made its signature, enabled or not."""
-        allowed = trust.record.algorithms
-        if allowed and self.unverified.alg not in allowed:
-            raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(allowed), got=self.unverified.alg)
-        keys = await trust_keys.find(trust, self.unverified, now=now)
-        return compact.verify_any(self.unverified, keys)
+        return (await trust_keys.verify([trust], self.unverified, now=now))[1]
 
     def check_refused(self, trust: KnownTrust, claims: dict[str, Any]) -> None:
         """Raise TRUST_REFUSES for claims that the trust refuses, whatever its rules say."""
@@ -138,6 +141,7 @@ class Admission(Value, frozen=True):
     rule: Rule
     verified: Verified
     token: TrustedToken
+    observed: tuple[str, ...] = ()  # codes of the reasons that are recorded with it
 
     @property
     def claim(self) -> JtiClaim | None:

@@ -20,7 +20,7 @@ from affiant.server.explain.federation.presented import Presented
 from affiant.server.explain.fix import Fix
 from affiant.server.explain.granted import Granted
 from affiant.server.registry.federation.nearest import Nearest
-from affiant.server.registry.remote_keys import NOT_FETCHED
+from affiant.server.registry.key_cache import NOT_FETCHED
 
 STEPS = {
     1: "form",

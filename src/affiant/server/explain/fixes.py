@@ -24,8 +24,8 @@ from affiant.server.explain.federation import mend
 from affiant.server.explain.federation.jobs import NO_ID_TOKEN
 from affiant.server.explain.fix import Fix, quoted
 from affiant.server.registry.directory import RegisteredClient
+from affiant.server.registry.key_cache import NOT_FETCHED
 from affiant.server.registry.kinds import GRANT_TYPES
-from affiant.server.registry.remote_keys import NOT_FETCHED
 from affiant.storage.records import Api
 
 _NEW_TIMES = 'claims["iat"] = int(time.time()); claims["exp"] = claims["iat"] + 60'

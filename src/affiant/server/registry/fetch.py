@@ -1,4 +1,4 @@
-"""Fetch a document from a URL that a client chose (RFC 8725 section 3.10, RFC 7591 section 5).
+"""Fetch a document from a URL that a client or an issuer chose (RFC 8725 section 3.10, RFC 7591 section 5).
 
 The host is resolved once, every address is checked, and the connection goes to a checked address. Attack: the name
 resolves to another address a moment later. No redirects, cookies, proxies or compression; at most 3 seconds and 64 KiB.
@@ -14,6 +14,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from affiant.errors import Rejected
 from affiant.oauth.parameters.jwks_uri import parse_max_age
 from affiant.reasons import Reason
 from affiant.server.registry.addresses import Address, Allowed, find_forbidden
-from affiant.server.registry.remote_keys import FETCH_SECONDS, Fetched
+from affiant.server.registry.key_cache import FETCH_SECONDS, Fetched
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -53,25 +54,31 @@ class Fetcher:
         self._network = network or AnyIOBackend()
         self._tls = tls
 
-    async def __call__(self, uri: str) -> Fetched:
-        """Return the document at this URL, which oauth.jwks_uri has parsed."""
+    async def __call__(self, uri: str, *, ca: str | None = None) -> Fetched:
+        """Return the document at this URL, which oauth.jwks_uri has parsed.
+
+        `ca` are PEM certificates: then they alone vouch for the host, and no authority of the machine.
+        """
         try:
             async with asyncio.timeout(FETCH_SECONDS):
-                return await self._fetch(uri)
+                return await self._fetch(uri, self._public_tls() if ca is None else _private_tls(ca))
         except TimeoutError:
             raise Rejected(Reason.JWKS_TIMEOUT, detail=_host(uri)) from None
         except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
             raise _failed(uri, error) from None
 
-    async def _fetch(self, uri: str) -> Fetched:
+    def _public_tls(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+    async def _fetch(self, uri: str, tls: ssl.SSLContext) -> Fetched:
         parts = urlsplit(uri)
         host, port = parts.hostname or "", parts.port or 443
         network = _Pinned(await self._addresses(host, port), self._network)
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
         url = httpcore2.URL(scheme="https", host=host, port=parts.port, target=_target(uri))
         # A pool for each fetch, so that no connection is shared.
-        pool = httpcore2.AsyncConnectionPool(ssl_context=self._tls, network_backend=network)
+        pool = httpcore2.AsyncConnectionPool(ssl_context=tls, network_backend=network)
         # RFC 9110 section 7.2: httpcore leaves out the brackets of an IPv6 address.
         headers = [("Host", parts.netloc), *_HEADERS]
         async with network, pool, pool.stream("GET", url, headers=headers) as response:
@@ -91,6 +98,15 @@ class Fetcher:
         with contextlib.suppress(ValueError):
             return [str(ipaddress.ip_address(host))]
         return await self._resolve(host, port)
+
+
+@lru_cache(maxsize=64)
+def _private_tls(ca: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without any authority yet
+    context.load_verify_locations(cadata=ca)
+    # The certificate of the host itself may be what the operator gave.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 class Resolver:

@@ -185,7 +185,7 @@ class JwkSet:
 
     def parse(self, value: object) -> str:
         try:
-            KeySet.parse_given(value)
+            KeySet.parse_given(value, is_bundle=True)
         except ConfigError as error:
             raise ValueError(f"a JWK Set with public keys alone ({error})") from None
         text = json.dumps(value, separators=(",", ":"), sort_keys=True)

@@ -14,8 +14,7 @@ from tests.admin import ADMIN, ISSUER, asking, make_gate, member, open_api
 
 from affiant.cli.connection.admin import Admin
 from affiant.cli.connection.local import call
-from affiant.cli.registry.manifest import dry_run
-from affiant.cli.registry.manifest import commands, plan, registry_file
+from affiant.cli.registry.manifest import commands, dry_run, plan, registry_file
 from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.errors import ConfigError, Error, Refused
 from affiant.jose import keys

@@ -14,9 +14,10 @@ from affiant.oauth.assertion import Rules
 from affiant.reasons import Reason
 from affiant.server.credentials import keys as client_keys
 from affiant.server.credentials.keys import ClientKeys
-from affiant.server.registry import remote_keys
+from affiant.server.registry import key_cache
 from affiant.server.registry.directory import RegisteredClient
-from affiant.server.registry.remote_keys import MAX_WAITING, Fetched, RemoteKeys, Wanted
+from affiant.server.registry.key_cache import MAX_WAITING, Fetched, Wanted
+from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.storage.records import Client
 
 NOW, URI = 1_800_000_000.0, "https://keys.example/jwks"
@@ -34,7 +35,7 @@ class Publisher:
     fetched: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __call__(self, uri: str) -> Fetched:
+    async def __call__(self, uri: str, *, ca: str | None = None) -> Fetched:
         self.fetched.append(uri)
         await self.gate.wait()
         if self.problem is not None:
@@ -66,7 +67,7 @@ class Place:
 
     async def settle(self) -> None:
         """Let what goes on in the background come to its end."""
-        while tasks := self.remote._flights._tasks.values():
+        while tasks := self.remote._cache._flights._tasks.values():
             await asyncio.wait(tasks)
 
     @property
@@ -249,7 +250,7 @@ async def test_what_is_left_out_is_told_with_the_age_of_the_copy(
     told = place.remote.describe(found, now=NOW + 42)
     assert told.startswith('its key set was fetched 42 s ago; left out: key 1 ("e") of the JWK Set: kty must be')
     assert 'key 2 ("p") of the JWK Set: the key has private members' in told
-    assert "client c1 publishes a private key at its jwks_uri" in caplog.text
+    assert "client c1 publishes a private key in its key set" in caplog.text
 
 
 @pytest.mark.attack(220)
@@ -364,12 +365,12 @@ async def test_clock_that_jumps(place: Place, step: int) -> None:
 
 async def test_hanging_fetches_of_others_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that hang take their places, and give them back in time."""
-    monkeypatch.setattr(remote_keys, "TURN_SECONDS", 0.2)
-    monkeypatch.setattr(remote_keys, "MAX_FETCHING", 2)
+    monkeypatch.setattr(key_cache, "TURN_SECONDS", 0.2)
+    monkeypatch.setattr(key_cache, "MAX_FETCHING", 2)
     slow, quick = Publisher(), Publisher()
     quick.gate.set()
 
-    async def fetch(uri: str) -> Fetched:
+    async def fetch(uri: str, *, ca: str | None = None) -> Fetched:
         return await (quick if uri == URI else slow)(uri)
 
     remote = RemoteKeys(fetch)
@@ -388,15 +389,15 @@ async def test_hanging_fetches_of_others_do_no_harm(monkeypatch: pytest.MonkeyPa
 
 
 async def test_forgets_whom_it_has_not_been_asked_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_keys, "MAX_CLIENTS", 2)
+    monkeypatch.setattr(key_cache, "MAX_OWNERS", 2)
     wanted = Wanted(OLD.kid, lambda key: key.kid == OLD.kid)
     for name in ("a", "b", "a", "c", "a"):
         await place.remote.complete(client(name), wanted, now=NOW)
-    assert (place.fetches, [*place.remote._known]) == (3, ["c", "a"])
+    assert (place.fetches, [*place.remote._cache._kept]) == (3, ["client c", "client a"])
 
 
 async def test_what_nobody_foresaw_is_an_outage(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    async def broken(uri: str) -> Fetched:
+    async def broken(uri: str, *, ca: str | None = None) -> Fetched:
         raise RuntimeError(uri)
 
     place.remote = RemoteKeys(broken)
@@ -409,7 +410,7 @@ async def test_without_fetch_it_is_said_so() -> None:
         await RemoteKeys().complete(client(), Wanted("x", lambda _: True), now=NOW)
     assert (caught.value.reason, caught.value.detail) == (
         Reason.JWKS_UNAVAILABLE,
-        remote_keys.NOT_FETCHED,
+        key_cache.NOT_FETCHED,
     )
 
 

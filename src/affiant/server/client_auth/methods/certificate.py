@@ -17,7 +17,7 @@ from affiant.oauth.binding.mtls import Certificate
 from affiant.reasons import Reason
 from affiant.server.client_auth.method import Judging, Method, SelfNamed, Sent
 from affiant.server.registry.directory import RegisteredClient
-from affiant.server.registry.remote_keys import Wanted
+from affiant.server.registry.key_cache import Wanted
 from affiant.server.request.caller import Caller
 
 _NO_SUBJECT = (subject.SAN_DNS, "unknown.invalid")

@@ -25,8 +25,8 @@ from affiant.reasons import Reason
 from affiant.server.client_auth import findings, stranger
 from affiant.server.client_auth.method import Judging, Method, SelfNamed, Sent
 from affiant.server.registry.directory import RegisteredClient
+from affiant.server.registry.key_cache import Wanted
 from affiant.server.registry.profiles import GUIDE
-from affiant.server.registry.remote_keys import Wanted
 from affiant.server.request.caller import Caller
 from affiant.server.request.notes import Evidence
 from affiant.storage.entries import JtiClaim

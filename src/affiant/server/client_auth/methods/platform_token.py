@@ -49,6 +49,7 @@ class Admitted(Value, frozen=True):
             claim=found.claim,
             alg=str(found.verified.header["alg"]),
             kid=found.verified.key.kid,
+            observed=found.observed,
             rule=found.rule.path,
             ceilings=(found.ceiling,),
             source=found.source,
@@ -64,7 +65,8 @@ def _shows(sent: Sent) -> PlatformToken | None:
     text = sent.find_assertion()
     if text is None:
         return None
-    token = Foreign.find(sent.parse(text), client_id=sent.form.get("client_id"))
+    is_svid = sent.form.get("client_assertion_type") == names.JWT_SPIFFE_ASSERTION_TYPE
+    token = Foreign.find(sent.parse(text), client_id=sent.form.get("client_id"), is_svid=is_svid)
     return PlatformToken(token) if token is not None else None
 
 

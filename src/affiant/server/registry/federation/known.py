@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
+from affiant.oauth.federation import spiffe_id
 from affiant.oauth.federation.conditions import find, holds
 from affiant.oauth.federation.trusted_token import TokenRules
 from affiant.server.registry.federation.index import RuleIndex
 from affiant.storage.records import ClaimCondition, Rule, Trust
+
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,10 @@ class Federation:
             by_trust.setdefault(rule.trust, []).append(rule)
         self._by_issuer: dict[str, list[KnownTrust]] = {}
         for trust in trusts:
+            if trust.issuer == issuer:
+                # Attack: an access token of this server comes back as a platform's, and gets a new lifetime.
+                log.error("trust %s is left out: its issuer is this server itself", trust.name)
+                continue
             known = _prepare(trust, tuple(by_trust.get(trust.name, ())), issuer, restored_at)
             self._by_issuer.setdefault(trust.issuer, []).append(known)
 
@@ -73,5 +83,26 @@ def _prepare(trust: Trust, rules: tuple[Rule, ...], issuer: str, restored_at: in
         replay=trust.replay,
         made_after=restored_at,
     )
-    keys = KeySet.parse_given(parse_object(trust.jwks.encode())) if trust.jwks is not None else None
-    return KnownTrust(trust, rules, RuleIndex(rules), token_rules, keys)
+    return KnownTrust(trust, rules, RuleIndex(rules), token_rules, _uploaded(trust))
+
+
+def read_uploaded(trust: Trust) -> KeySet:
+    """Return the usable keys of the uploaded JWK Set; raise ConfigError or ValueError if it has none."""
+    return _parse(trust.jwks or "", is_bundle=spiffe_id.is_domain(trust.issuer))
+
+
+def _uploaded(trust: Trust) -> KeySet | None:
+    if trust.jwks is None:
+        return None
+    try:
+        return read_uploaded(trust)
+    except (ConfigError, ValueError):
+        # A set that was good when it was stored, and is not by the rules of now, stops its own trust and no other.
+        log.exception("the uploaded keys of trust %s cannot be read", trust.name)
+        return KeySet(())
+
+
+@lru_cache(maxsize=1024)
+def _parse(jwks: str, *, is_bundle: bool) -> KeySet:
+    # Each change of the store prepares every trust again, and reading an RSA key takes over a millisecond.
+    return KeySet.parse_given(parse_object(jwks.encode()), is_bundle=is_bundle)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from affiant.errors import ConfigError
-from affiant.jose.key_set import KeySet
-from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
-from affiant.oauth.federation.trusted_token import SPIFFE
+from affiant.oauth.federation import spiffe_id
 from affiant.oauth.parameters import jwks_uri
 from affiant.server.registry import kinds
 from affiant.server.registry.federation import platforms
 from affiant.server.registry.federation.fields import NAME, TRUST
+from affiant.server.registry.federation.known import read_uploaded
 from affiant.storage.records import Rule, Trust
 
 MAX_TRUSTS = 256
 SOURCES = ("jwks", "jwks_uri", "discovery_url")  # of keys: a trust has one at most, or the metadata of its issuer
 _HTTPS = "https://"
-_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")  # SPIFFE ID section 2.1
 
 
 def build(wanted: Trust, *, issuer: str, now: int) -> Trust:
@@ -85,6 +82,8 @@ def _checked(trust: Trust) -> Trust:
     _check_issuer(trust)
     if trust.ca is not None and trust.jwks is not None:
         raise ConfigError("ca is for keys that are fetched: a trust with jwks fetches none")
+    if trust.jwks is not None:
+        read_uploaded(trust)  # of a SPIFFE bundle other keys count than of another set
     platforms.check_trust(trust)
     return trust
 
@@ -96,8 +95,8 @@ def _check_sources(given: list[str]) -> None:
 
 def _check_issuer(trust: Trust) -> None:
     """Raise ConfigError for an issuer that cannot be, or whose keys cannot be found."""
-    if trust.issuer.startswith(SPIFFE):
-        if _TRUST_DOMAIN.fullmatch(trust.issuer.removeprefix(SPIFFE)) is None:
+    if spiffe_id.is_domain(trust.issuer):
+        if spiffe_id.find_domain(trust.issuer) != trust.issuer:
             raise ConfigError("issuer must be spiffe:// and a trust domain alone: a-z 0-9 . _ -")
         if trust.jwks is None and trust.jwks_uri is None:
             # SPIFFE Federation section 5.1.1: the address of a bundle is configured, never derived.
@@ -121,13 +120,13 @@ def _check_url(issuer: str) -> None:
 
 def _shares_keys(one: Trust, other: Trust) -> bool:
     if one.jwks is not None and other.jwks is not None:
-        return not _thumbprints(one.jwks).isdisjoint(_thumbprints(other.jwks))
+        return not _thumbprints(one).isdisjoint(_thumbprints(other))
     # Uploaded and fetched keys cannot be compared here: a token under a key of both is refused as ambiguous.
     return one.jwks is None and other.jwks is None and _address(one) == _address(other)
 
 
-def _thumbprints(jwks: str) -> set[str]:
-    return {key.thumbprint for key in KeySet.parse_given(parse_object(jwks.encode())).keys}
+def _thumbprints(trust: Trust) -> set[str]:
+    return {key.thumbprint for key in read_uploaded(trust).keys}
 
 
 def _address(trust: Trust) -> str:

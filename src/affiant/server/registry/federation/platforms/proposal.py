@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from affiant.errors import ConfigError
-from affiant.oauth.federation import conditions, trusted_token
+from affiant.oauth.federation import conditions, spiffe_id
 from affiant.server.registry.federation.platforms.platform import Platform, Question, is_one_of
 from affiant.server.registry.federation.platforms.table import PLATFORMS, find_owner
 
@@ -18,7 +18,7 @@ def find_platform(issuer: str) -> Platform:
     """Return the platform of this issuer, as far as its host or form tells."""
     if (owner := find_owner(issuer)) is not None:
         return owner
-    name = "spiffe" if issuer.startswith(trusted_token.SPIFFE) else "generic"
+    name = "spiffe" if spiffe_id.is_domain(issuer) else "generic"
     return PLATFORMS[name]
 
 
