@@ -37,6 +37,7 @@ _PARTS = {
     "resource": "Resource",
     "authorization_details": "Authorization details",
     "refresh_token": "The refresh token",
+    "exchange": "Token exchange",
     "introspection": "Introspection",
     "revocation": "Revocation",
     "client_keys": "The client's keys, changed by itself",

@@ -154,7 +154,8 @@ def test_client_metadata_are_those_that_are_read() -> None:
 def test_claims_are_those_of_a_token_with_everything() -> None:
     claims = AccessTokenClaims(
         iss=ISSUER, sub="c1", client_id="c1", aud=API, exp=NOW, iat=NOW, jti="j", scope="read", client_key="k",
-        authorization_details=({"type": "payment"},), cnf={"jkt": "k"},
+        authorization_details=({"type": "payment"},), cnf={"jkt": "k"}, rule="t/r", src={"iss": "i"}, act={"sub": "a"},
+        sub_profile="service", parents=({"jti": "p"},), task="t",
     )  # fmt: skip
     assert names(token.ACCESS_TOKEN) == msgspec.to_builtins(claims).keys()
 
@@ -171,11 +172,12 @@ async def test_token_answer_and_introspection_have_what_is_told() -> None:
         await server.add_client("c1", grant_types=grants)
         await server.add_client("asker", introspects=(API,), scope=())
         answer = await server.token(scope="read")
-        assert names(token.TOKEN.answers) - {"authorization_details"} == answer.keys()
+        assert names(token.TOKEN.answers) - {"authorization_details", "issued_token_type"} == answer.keys()
         assertion = server.assertion("asker")
         form = server.form(assertion, token=answer["access_token"])
         told = (await server.http.post("/introspect", data=form)).json()
-        absent = {"nbf", "cnf", "authorization_details"}
+        exchanged = {"rule", "src", "act", "sub_profile", "parents", "task"}
+        absent = {"nbf", "cnf", "authorization_details"} | exchanged
         assert names(token.INTROSPECTION.answers) - absent == told.keys()
         gone = server.form(server.assertion("asker"), token="x")
         assert (await server.http.post("/introspect", data=gone)).json() == {"active": False}

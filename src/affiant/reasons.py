@@ -248,6 +248,32 @@ class Reason(Enum):
         "Get a new token with client_credentials.", "RFC 6749 6")
     REFRESH_REUSED = Row("refresh_token.reused", 400, "invalid_grant", 0, "the refresh token was used before; it and its successors are revoked now",
         "Get a new token with client_credentials, and keep only the newest refresh token.", "RFC 9700 4.14")
+    EXCHANGE_PARAMETER = Row("exchange.parameter", 400, "invalid_request", 0, "a parameter of the token exchange cannot be used",
+        "Send what the answer expects.", "RFC 8693 2.1")
+    EXCHANGE_TYPE = Row("exchange.token_type", 400, "invalid_request", 0, "this server exchanges no tokens of this type",
+        "Send subject_token_type=urn:ietf:params:oauth:token-type:access_token, and the same or nothing as requested_token_type.", "RFC 8693 2.1")
+    EXCHANGE_SUBJECT = Row("exchange.subject_token", 400, "invalid_request", 0, "the subject token is no valid token of this server or of an issuer that it trusts",
+        "Send an access token of this server that has not expired, with the type access_token, or the token of a trusted issuer, with the type jwt.", "RFC 8693 2.2.2")
+    EXCHANGE_REPLAYED = Row("exchange.subject_replayed", 400, "invalid_request", 0, "the subject token was used before, and its trust takes each token once",
+        "Get a new token from the platform, or let the trust take it again: affiant trust update NAME --replay reused.", "RFC 8693 2.2.2")
+    EXCHANGE_REVOKED = Row("exchange.subject_revoked", 400, "invalid_request", 0, "the subject token was revoked, or one that it was exchanged for, or the client of one of them is disabled",
+        "Get a new token from the client that the token was issued to.", "RFC 8693 2.2.2")
+    EXCHANGE_AUDIENCE = Row("exchange.not_audience", 400, "invalid_request", 0, "the subject token is neither this client's nor for an API that it speaks for",
+        "Register the API of the token that this client speaks for: affiant client update NAME --introspect URL.", "RFC 8693 2.2.2")
+    EXCHANGE_NOT_DELEGABLE = Row("exchange.not_delegable", 400, "invalid_request", 0, "the client of the subject token, or of one that it was exchanged for, does not let this client act for it",
+        "Let it: affiant client update NAME --delegates-to CLIENT_ID.", "RFC 8693 4.4")
+    EXCHANGE_MAY_ACT = Row("exchange.may_act", 400, "invalid_request", 0, "may_act of the subject token names another party than this client",
+        "Exchange the token as the client that it names.", "RFC 8693 4.4")
+    EXCHANGE_ACT = Row("exchange.act", 400, "invalid_request", 0, "act of the subject token is not what this server can pass on",
+        "Get a token whose actors all have iss and sub.", "RFC 8693 4.1")
+    EXCHANGE_CYCLE = Row("exchange.cycle", 400, "invalid_request", 0, "this client is the subject of the token or one of its actors already",
+        "Use the token that this client had before it passed it on.", "RFC 8693 4.1")
+    EXCHANGE_DEPTH = Row("exchange.depth", 400, "invalid_request", 0, "the token was passed on as often as this server allows",
+        "Make the chain of calls shorter, or set AFFIANT_EXCHANGE_DEPTH.", "RFC 8693 4.1")
+    EXCHANGE_ACTOR = Row("exchange.actor_token", 400, "invalid_request", 0, "the actor token is no valid access token of this client for itself",
+        "Leave actor_token and actor_token_type out: the client that authenticates is the actor.", "RFC 8693 2.1")
+    EXCHANGE_UNBOUND = Row("exchange.unbound", 400, "invalid_request", 0, "the subject token is bound to a key, and this request binds the new one to none",
+        "Send a DPoP proof with the request, or have the client registered for certificate-bound tokens.", "RFC 9449 5")
     INTROSPECTION_NOT_ALLOWED = Row("introspection.not_allowed", 403, "unauthorized_client", 0, "this client acts for no API, so it may not introspect tokens",
         "Register the API whose tokens it may introspect: affiant client update NAME --introspect URL.", "RFC 7662 2.1")
     REVOCATION_FOREIGN = Row("revocation.another_client", 400, "invalid_grant", 0, "the token was issued to another client",

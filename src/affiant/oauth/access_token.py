@@ -42,7 +42,7 @@ class AccessTokenClaims(Value, frozen=True, omit_defaults=True):
     src: dict[str, Any] | None = None  # of that token: its iss, and the claims that the rule copies
     act: dict[str, Any] | None = None  # the party that acts for sub (RFC 8693 section 4.1)
     sub_profile: str | None = None  # the kind of sub (OAuth Actor Profile)
-    parents: tuple[dict[str, str], ...] = ()  # the tokens that it was exchanged for: see `revocations.lineage`
+    parents: tuple[dict[str, Any], ...] = ()  # the tokens that it was exchanged for: see `revocations.lineage`
     task: str | None = None  # the task of the client that it is for
 
 

@@ -22,8 +22,8 @@ from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.system.values import Value
 
-# The claims by which one token can be revoked, in its own and in its descendants' tokens.
-_LINEAGE = ("jti", "client_id", "client_key", "rule", "task")
+# The claims by which a token can be revoked, as its descendants have them in `parents`.
+_LINEAGE = ("jti", "client_id", "client_key", "aud", "iat", "rule", "task")
 FAMILY_MARK = "."  # after the family of refresh tokens, in the jti of a token that was issued with one
 MAX_BYTES = 8_388_608  # of a feed: about 250,000 revocations
 PERIOD = 300  # seconds after which the feed is signed again, even without a change
@@ -52,22 +52,27 @@ class Feed(Value, frozen=True):
         """Whether the token with these claims is revoked."""
         if not self.whole and not self.before:
             return False
-        for kind, value in named(claims):
+        for (kind, value), since in named(claims).items():
             name = digest(kind, value)
-            at = self.before.get(name)
-            if name in self.whole or (at is not None and ends(kind, at, claims)):
+            if name in self.whole or self.before.get(name, -1.0) >= since:
                 return True
         return False
 
 
-def named(claims: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return every (kind, value) by which an access token with these claims can be revoked."""
-    found = [("all", "")]
-    found += [("api", value) for value in audiences(claims)]
-    found += [(kind, value) for kind, value in _of_one(claims) if value]
-    # What ends a token ends all that were exchanged for it (RFC 8693), and for those in turn.
-    for parent in parents(claims):
-        found += [(kind, value) for kind, value in _of_one(parent) if value]
+def named(claims: dict[str, Any]) -> dict[tuple[str, str], float]:
+    """Return every (kind, value) by which an access token with these claims can be revoked, each with an instant.
+
+    A revocation at that instant or later ends the token. A token, a family, a key and a task are revoked for good: at
+    any instant. For other kinds, tokens that were issued until the revocation, and SEEN_SECONDS longer, are revoked.
+    What ends a token ends all that were exchanged for it (RFC 8693), whenever they were issued.
+    """
+    found: dict[tuple[str, str], float] = {}
+    own = _since(claims, 0.0)
+    for holder in (claims, *parents(claims)):
+        since = _since(holder, own)
+        for kind, value in _of_one(holder):
+            if value is not None and (value or kind == "all"):
+                found[kind, value] = min(found.get((kind, value), since), 0.0 if kind in _WHOLE else since)
     return found
 
 
@@ -77,30 +82,14 @@ def parents(claims: dict[str, Any]) -> list[dict[str, Any]]:
     return [parent for parent in found if isinstance(parent, dict)] if isinstance(found, list) else []
 
 
-def lineage(claims: dict[str, Any]) -> tuple[dict[str, str], ...]:
+def lineage(claims: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """Return the `parents` of a token that is exchanged for the one with these claims."""
-    own = {name: value for name in _LINEAGE if (value := text(claims, name)) is not None}
-    return (*parents(claims), own)
+    return (*parents(claims), {name: claims[name] for name in _LINEAGE if claims.get(name) is not None})
 
 
 def digests(claims: dict[str, Any]) -> tuple[bytes, ...]:
     """Return the digest of every name by which an access token with these claims can be revoked."""
     return tuple(digest(kind, value) for kind, value in named(claims))
-
-
-def ends(kind: str, at: int, claims: dict[str, Any]) -> bool:
-    """Whether a revocation of this kind at this instant, which names the token, covers it.
-
-    A token, a family and a key are revoked for good. For other kinds, tokens that were issued until then, and
-    SEEN_SECONDS longer, are revoked.
-    """
-    if kind in _WHOLE:
-        return True
-    try:
-        issued_at = instant(claims, "iat")
-    except ValueError:
-        return True
-    return issued_at is None or issued_at <= at + SEEN_SECONDS
 
 
 def of_key(client_id: str | None, client_key: str | None) -> str | None:
@@ -165,7 +154,19 @@ def verify(verified: Verified, *, issuer: str, now: float) -> Feed:
     )
 
 
+def _since(claims: dict[str, Any], default: float) -> float:
+    """Return the first instant at which a revocation ends the token with these claims."""
+    try:
+        issued_at = instant(claims, "iat")
+    except ValueError:
+        return 0.0
+    return default if issued_at is None else issued_at - SEEN_SECONDS
+
+
 def _of_one(claims: dict[str, Any]) -> Iterable[tuple[str, str | None]]:
+    yield "all", ""
+    for value in audiences(claims):
+        yield "api", value
     jti = text(claims, "jti")
     family, mark, _ = (jti or "").partition(FAMILY_MARK)
     yield "jti", jti

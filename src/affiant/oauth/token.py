@@ -25,6 +25,7 @@ class TokenResponse(Value, frozen=True, omit_defaults=True):
     scope: str | None = None
     refresh_token: str | None = None
     authorization_details: tuple[dict[str, Any], ...] = ()  # RFC 9396 section 7
+    issued_token_type: str | None = None  # of an exchange (RFC 8693 section 2.2.1)
 
 
 def client_credentials_form(
@@ -66,6 +67,7 @@ def parse_response(body: bytes) -> TokenResponse:
     if not isinstance(token_type, str):
         raise ValueError("the answer has no token_type")  # noqa: TRY004
     scope, details = members.get("scope"), members.get("authorization_details")
+    issued_type = members.get("issued_token_type")
     return TokenResponse(
         access_token=access_token,
         token_type=token_type,
@@ -75,6 +77,7 @@ def parse_response(body: bytes) -> TokenResponse:
         authorization_details=tuple(entry for entry in details if isinstance(entry, dict))
         if isinstance(details, list)
         else (),
+        issued_token_type=issued_type if isinstance(issued_type, str) else None,
     )
 
 

@@ -46,9 +46,11 @@ from affiant.server.request.uses import Uses
 from affiant.server.settings import Options, Setting
 from affiant.server.token.binding import Proofs
 from affiant.server.token.endpoint import TokenEndpoint
+from affiant.server.token.exchange.subject import SubjectTokens
 from affiant.server.token.grants.client_credentials import ClientCredentials
 from affiant.server.token.grants.jwt_bearer import JwtBearer
 from affiant.server.token.grants.refresh_token import RefreshTokenGrant
+from affiant.server.token.grants.token_exchange import TokenExchange
 from affiant.server.token.introspection import IntrospectionEndpoint
 from affiant.server.token.revocation import RevocationEndpoint
 from affiant.server.token.signers import PROVE_SECONDS, Signers
@@ -225,12 +227,16 @@ class _Parts:
             self.context,
             self.authenticator,
             directory=self.directory,
-            grants=(ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, key), JwtBearer()),
+            grants=(ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, key), JwtBearer(), self._exchange()),
             proofs=Proofs(urls, nonces=_nonces(key, options), algorithms=options.demands.algorithms),
             signers=self.signers,
             master_key=key,
             lifetime=options.access_token_lifetime,
         )
+
+    def _exchange(self) -> TokenExchange:
+        subjects = SubjectTokens(self.directory, self.authenticator, self.store.revocations)
+        return TokenExchange(self.issuer, subjects, depth=self.options.exchange_depth)
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The endpoints that decide something, by their paths below the issuer."""

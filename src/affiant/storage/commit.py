@@ -6,7 +6,7 @@ and saves what has changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +16,14 @@ from affiant.storage.entries import (
     LONGEST_TOKEN,
     AuditRow,
     Entry,
+    JtiClaim,
     Outcome,
     RefreshEnd,
     RefreshSelection,
     RefreshToken,
     Revocation,
     Rotation,
+    Unrevoked,
     as_ended,
     chain,
 )
@@ -34,25 +36,37 @@ class Commit:
         number: of the newest audit record; each entry's record takes the next.
         forgotten: `expires_at` of the last claim that was deleted.
         tokens: those that the entries name (see `named`).
+        revoked: the revocations that the entries name in `unless_revoked`.
     """
 
-    def __init__(self, *, number: int, forgotten: int, tokens: Iterable[RefreshToken]) -> None:
+    def __init__(
+        self, *, number: int, forgotten: int, tokens: Iterable[RefreshToken], revoked: Iterable[Revocation]
+    ) -> None:
         self._number = number
         self._forgotten = forgotten
         self._tokens = {token.digest: token for token in tokens}
         self.kept: dict[bytes, RefreshToken] = {}
         self.ends: dict[RefreshSelection, RefreshEnd] = {}
+        self._stored = {(row.kind, row.value): row.at for row in revoked}
         self.revoked: dict[tuple[str, str], Revocation] = {}
 
-    def apply(self, entry: Entry, *, is_first: bool) -> Outcome:
-        """Do what the entry wants; `is_first` says that its claim, if any, was not claimed before."""
+    def apply(self, entry: Entry, take: Callable[[JtiClaim], bool]) -> Outcome:
+        """Do what the entry wants; `take` claims a jti, and says whether it was not claimed before.
+
+        An entry takes all its claims, also if it is refused for one of them.
+        """
         self._number += 1
-        if entry.claim is not None:
+        is_first = entry.claim is None or take(entry.claim)
+        is_subject_first = entry.subject_claim is None or take(entry.subject_claim)
+        if entry.claim is not None and not is_first:
             # A claim that a clock running ahead has deleted may have been used: it stays used.
-            if entry.claim.expires_at <= self._forgotten:
+            is_forgotten = entry.claim.expires_at <= self._forgotten
+            if is_forgotten or not entry.tolerate_repeat:
                 return Outcome.REPLAYED
-            if not is_first and not entry.tolerate_repeat:
-                return Outcome.REPLAYED
+        if not is_subject_first:
+            return Outcome.SUBJECT_REPLAYED
+        if any(self._is_revoked(name) for name in entry.unless_revoked):
+            return Outcome.SUBJECT_REVOKED
         outcome = Outcome.FIRST if entry.rotation is None else self._rotate(entry.rotation)
         if not outcome.is_loss:
             self._change(entry)
@@ -65,6 +79,12 @@ class Commit:
             [(msgspec.json.encode(s), s.reach, end.number, end.at) for s, end in self.ends.items()],
             [(r.kind, r.value, r.at, r.until) for r in self.revoked.values()],
         )
+
+    def _is_revoked(self, name: Unrevoked) -> bool:
+        key = (name.kind, name.value)
+        at = self._stored.get(key)
+        # Also by an entry before this one, in the same commit.
+        return (at is not None and at >= name.since) or (key in self.revoked and self.revoked[key].at >= name.since)
 
     def _rotate(self, rotation: Rotation) -> Outcome:
         stored = self._tokens.get(rotation.spent)
@@ -107,6 +127,11 @@ def named(entries: Sequence[Entry]) -> list[bytes]:
     """Digests of the refresh tokens that the entries spend, and of their successors, which a retry finds made."""
     rotations = [entry.rotation for entry in entries if entry.rotation is not None]
     return [digest for rotation in rotations for digest in (rotation.spent, rotation.successor)]
+
+
+def dependencies(entries: Iterable[Entry]) -> list[tuple[str, str]]:
+    """Kinds and values of the revocations for which the entries would be refused."""
+    return list(dict.fromkeys((name.kind, name.value) for entry in entries for name in entry.unless_revoked))
 
 
 def later(stored: Revocation | None, revocation: Revocation) -> Revocation:

@@ -173,6 +173,14 @@ class Revocation(Value, frozen=True):
     until: int  # when the last of the tokens expires
 
 
+class Unrevoked(NamedTuple):
+    """A name by which the token that an entry rests on can be revoked; oauth/revocations.py has the rule."""
+
+    kind: str
+    value: str
+    since: float  # a revocation at this instant or later ends the token
+
+
 class RefreshSelection(Value, frozen=True):
     """The refresh tokens to revoke: those that match every given field."""
 
@@ -211,11 +219,17 @@ class Entry(Value, frozen=True):
     audit: AuditRecord
     claim: JtiClaim | None = None
     tolerate_repeat: bool = False  # record a repeated jti instead of refusing it (guide profile)
+    subject_claim: JtiClaim | None = None  # of an exchanged token that is taken once
+    unless_revoked: tuple[Unrevoked, ...] = ()  # of the exchanged token, and of all that it was exchanged for
     new_refresh: RefreshToken | None = None
     rotation: Rotation | None = None
     revocations: tuple[Revocation, ...] = ()
     revoke_family: str | None = None  # a family of refresh tokens
     revoke_refresh: RefreshSelection | None = None
+
+    @property
+    def claims(self) -> tuple[JtiClaim, ...]:
+        return tuple(claim for claim in (self.claim, self.subject_claim) if claim is not None)
 
 
 class Outcome(Enum):
@@ -228,6 +242,8 @@ class Outcome(Enum):
     REFRESH_EXPIRED = "refresh_token.expired"
     REFRESH_REVOKED = "refresh_token.revoked"
     REFRESH_REUSED = "refresh_token.reused"
+    SUBJECT_REPLAYED = "exchange.subject_replayed"
+    SUBJECT_REVOKED = "exchange.subject_revoked"
 
     @property
     def is_loss(self) -> bool:

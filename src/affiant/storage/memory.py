@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from affiant.storage import ports
-from affiant.storage.commit import Commit, later, named, seal
+from affiant.storage.commit import Commit, dependencies, later, named, seal
 from affiant.storage.entries import (
     GENESIS,
     KEPT_SECONDS,
     AuditHead,
     AuditRow,
     Entry,
+    JtiClaim,
     Outcome,
     RefreshEnd,
     RefreshSelection,
@@ -147,8 +148,9 @@ class MemoryLedger:
         """Do what the entry wants; the caller has the lock."""
         number, link = len(self._audit), self._audit[-1].link if self._audit else GENESIS
         tokens = [token for digest in named([entry]) if (token := self.refresh_token(digest)) is not None]
-        work = Commit(number=number, forgotten=self._forgotten, tokens=tokens)
-        outcome = work.apply(entry, is_first=self._claim(entry))
+        revoked = [row for name in dependencies([entry]) if (row := self._revoked.get(name)) is not None]
+        work = Commit(number=number, forgotten=self._forgotten, tokens=tokens, revoked=revoked)
+        outcome = work.apply(entry, self._claim)
         self._refresh.update(work.kept)
         self._ends.update(work.ends)
         for key, revocation in work.revoked.items():
@@ -198,9 +200,7 @@ class MemoryLedger:
         last = self._audit[-1:]
         return AuditHead(last[0].number, last[0].link, last[0].number) if last else AuditHead(0, GENESIS, 0)
 
-    def _claim(self, entry: Entry) -> bool:
-        if (claim := entry.claim) is None:
-            return True
+    def _claim(self, claim: JtiClaim) -> bool:
         key = (claim.client_id, claim.digest)
         if key in self._claims or claim.expires_at <= self._forgotten:
             return False

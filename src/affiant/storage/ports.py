@@ -79,8 +79,9 @@ class Ledger(Protocol):
 
         Of any number of entries with one (client, digest), from tasks, threads, processes or before a crash, exactly
         one gets FIRST while the claim lives. An entry that loses the jti changes nothing else. One that loses the
-        refresh token has used up its jti; a spent token that is used again revokes its family. Both are recorded as
-        refused. One refresh token never gets two successors.
+        refresh token has used up its jti; a spent token that is used again revokes its family. One whose exchanged
+        token is revoked, by any commit before this one, has used up its jtis too. All are recorded as refused. One
+        refresh token never gets two successors.
 
         Revoking a million refresh tokens takes as long as revoking one. A selection revokes every family that began
         before this commit, and none that begins in a later commit, whatever the clocks say.

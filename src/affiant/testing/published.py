@@ -40,4 +40,4 @@ class Published:
 
     def _is_revoked(self, claims: dict[str, Any]) -> bool:
         names = revocations.named(claims)
-        return any((kind, value) in names and revocations.ends(kind, at, claims) for kind, value, at in self.revoked)
+        return any((kind, value) in names and at >= names[kind, value] for kind, value, at in self.revoked)

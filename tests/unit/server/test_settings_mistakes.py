@@ -23,6 +23,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "max_connections": ("8", "write a whole number from 16 to 1000000, not '8'"),
     "max_connections_per_address": ("-1", "write a whole number from 0 to 1000000, not '-1'"),
     "trusted_proxies": ("nginx", "'nginx' is not an address or a network: write one such as 10.0.0.5"),
+    "exchange_depth": ("17", "write a whole number from 1 to 16, not '17'"),
     "jwks_uri_allow": ("10.0.0.300", "'10.0.0.300' is not a host name, an address or a network"),
     "tls_cert": ("", "write a path"),
     "tls_key": ("", "write a path"),

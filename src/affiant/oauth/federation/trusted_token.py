@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected
-from affiant.jose.claims import LEEWAY, instant, media_type, text
+from affiant.jose.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.jose.compact import Unverified, Verified
 from affiant.oauth import assertion
 from affiant.oauth.federation import spiffe_id
@@ -48,6 +48,10 @@ class TrustedToken(Value, frozen=True):
     expires_at: int  # what is issued for it must not live longer
     live_until: int  # the second after which it can no longer be accepted
     jti_digest: bytes | None  # None: it may be used again
+
+    @property
+    def audience(self) -> tuple[str, ...]:
+        return audiences(self.claims)
 
 
 def find_issuers(unverified: Unverified) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from affiant.oauth import names
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
+from affiant.server.client_auth.admission import Admission, Foreign
 from affiant.server.client_auth.method import Judging, Named, Sent, Shown
 from affiant.server.client_auth.methods import METHODS, PLACES
 from affiant.server.client_auth.stranger import STRANGER
@@ -95,9 +96,7 @@ class Authenticator:
         certificate = self.find_certificate(request)
         shown = find(Sent(form, request.scope["headers"], certificate, request.notes.grant))
         federation = await self._directory.federation() if by_rule else _NO_FEDERATION
-        judging = Judging(
-            request.now, request.notes, self._master_key, self._remote_keys, self._trust_keys, proves_key=proves_key
-        )
+        judging = self._judging(request, proves_key=proves_key)
         named = await shown.identify(federation, judging)
         request.notes.claimed = named.client_id[:MAX_SHOWN]
         client = await self._directory.client(named.client_id)
@@ -111,6 +110,15 @@ class Authenticator:
             caller = structs.replace(caller, certificate=certificate)
         request.notes.admit(caller)
         return caller
+
+    async def admit(self, token: Foreign, request: Request) -> Admission:
+        """Return the proof that a trust takes this token, which need not authenticate the client of the request."""
+        return await token.admit(await self._directory.federation(), self._judging(request))
+
+    def _judging(self, request: Request, *, proves_key: bool = False) -> Judging:
+        return Judging(
+            request.now, request.notes, self._master_key, self._remote_keys, self._trust_keys, proves_key=proves_key
+        )
 
     def _check_client(self, client: RegisteredClient | None, shown: Named) -> tuple[RegisteredClient, Rejected | None]:
         """Step 5: return the client, or STRANGER and why the client cannot authenticate by this method.

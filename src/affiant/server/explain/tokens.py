@@ -10,7 +10,6 @@ from affiant.jose import compact
 from affiant.jose.claims import LEEWAY, audiences, media_type, text
 from affiant.jose.compact import Verified
 from affiant.oauth import access_token, names
-from affiant.oauth import revocations as rule
 from affiant.reasons import Reason
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation, Line, note_time
 from affiant.server.explain.facts import Facts
@@ -155,8 +154,7 @@ def _verify(facts: Facts, directory: Directory) -> Verified:
 
 
 async def _check_revoked(claims: dict[str, Any], now: float, revocations: Revocations) -> None:
-    found = await revocations.find(rule.named(claims))
-    ended = [row for row in found if rule.ends(row.kind, row.at, claims)]
+    ended = await active.find_revocations(claims, revocations)
     if ended:
         raise Rejected(Reason.TOKEN_REVOKED, got=f"revoked {max(0, int(now - ended[0].at))} s ago")
 

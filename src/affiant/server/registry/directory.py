@@ -97,6 +97,11 @@ class Directory:
         self._signers: dict[str, tuple[float, float, AnySigner | None]] = {}
 
     @property
+    def issuer(self) -> str:
+        """The issuer identifier of this server."""
+        return self._issuer
+
+    @property
     def demands(self) -> Demands:
         return self._demands
 

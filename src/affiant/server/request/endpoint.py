@@ -41,6 +41,8 @@ _LOST = {
     Outcome.REFRESH_EXPIRED: Reason.REFRESH_EXPIRED,
     Outcome.REFRESH_REVOKED: Reason.REFRESH_REVOKED,
     Outcome.REFRESH_REUSED: Reason.REFRESH_REUSED,
+    Outcome.SUBJECT_REPLAYED: Reason.EXCHANGE_REPLAYED,
+    Outcome.SUBJECT_REVOKED: Reason.EXCHANGE_REVOKED,
 }
 
 
@@ -121,14 +123,18 @@ class Recorder:
     ) -> None:
         """Step 11: claim the jti, and write the record and all that was decided in one commit.
 
+        If the token that the request exchanges was revoked by then, only a refusal is written.
+
         Only after this returns may the caller get an answer. A jti or refresh token that was used before raises
         Rejected; the commit has then recorded the refusal.
         """
-        caller = request.notes.caller
+        caller, exchanged = request.notes.caller, request.notes.exchanged
         entry = Entry(
             request.record(),
             claim=request.notes.claim,
             tolerate_repeat=caller.tolerates_repeat if caller else False,
+            subject_claim=exchanged.claim if exchanged else None,
+            unless_revoked=exchanged.names if exchanged else (),
             new_refresh=new_refresh,
             rotation=rotation,
             revocations=revocations,

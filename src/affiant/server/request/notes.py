@@ -16,7 +16,7 @@ from affiant.reasons import Reason
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.request.caller import Caller
 from affiant.server.request.http import Receive, Scope, no_body
-from affiant.storage.entries import AuditOutcome, AuditRecord, JtiClaim
+from affiant.storage.entries import AuditOutcome, AuditRecord, JtiClaim, Unrevoked
 from affiant.system.identifiers import new_trace_id
 from affiant.system.values import Value
 
@@ -45,6 +45,13 @@ class Evidence(Value, frozen=True):
         return f"signature.{form} {alg}" if form is not None else None
 
 
+class Exchanged(Value, frozen=True):
+    """The token that a request exchanges: on this its commit depends."""
+
+    claim: JtiClaim | None = None  # of a token that is taken once
+    names: tuple[Unrevoked, ...] = ()  # by which it can be revoked
+
+
 class Notes(msgspec.Struct):
     """The record of a request. Nothing here is proved, except `caller` and `by`."""
 
@@ -55,6 +62,7 @@ class Notes(msgspec.Struct):
     is_read: bool = False  # whether the whole body has arrived
     caller: Caller | None = None
     claim: JtiClaim | None = None  # of the caller, until it is committed
+    exchanged: Exchanged | None = None
     evidence: Evidence | None = None
     also: tuple[str, ...] = ()  # codes of the other rules that a verified but refused assertion breaks
     policies: str | None = None  # and the policies of the client that would accept it (client_auth/findings.py)

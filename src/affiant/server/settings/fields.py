@@ -16,6 +16,7 @@ from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import names
 from affiant.oauth.binding.forwarded import Header, Proxies
+from affiant.oauth.federation import delegation
 from affiant.oauth.metadata import check_own_issuer
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.registration import software_statement
@@ -158,6 +159,9 @@ class Settings(BaseModel):
         description="requests of one client a second after that",
     )
     access_token_lifetime: int = Field(default=600, ge=10, le=3600, description="seconds that an access token lives")
+    exchange_depth: int = Field(
+        default=delegation.DEPTH, ge=1, le=16, description="actors that an exchanged token may have (RFC 8693 4.1)"
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -287,6 +291,7 @@ class Settings(BaseModel):
             certificates=self.certificates,
             jwks_uri_allowed=parse_allowed(self.jwks_uri_allow),
             mtls_url=self.mtls_url,
+            exchange_depth=self.exchange_depth,
         )
 
     @property

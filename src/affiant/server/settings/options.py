@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names
+from affiant.oauth.federation import delegation
 from affiant.server.keys.calendar import Calendar
 from affiant.server.published.revocations import MAX_WAITING
 from affiant.server.registry import profiles
@@ -30,6 +31,7 @@ class Options:
         jwks_uri_allowed: hosts and networks of clients' key sets that need not be public.
         max_waiting: how many requests may wait for a change of the revocation feed.
         mtls_url: base of the endpoints that request a certificate, if they have one of their own (RFC 8705 section 5).
+        exchange_depth: how many actors a token may have (RFC 8693 section 4.1).
         fresh_seconds: how long a look at the store is trusted; 0 in tests, where a change must be seen at once.
     """
 
@@ -44,4 +46,5 @@ class Options:
     jwks_uri_allowed: Allowed = field(default_factory=Allowed)
     max_waiting: int = MAX_WAITING
     mtls_url: str | None = None
+    exchange_depth: int = delegation.DEPTH
     fresh_seconds: float | None = None

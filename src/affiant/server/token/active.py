@@ -10,6 +10,7 @@ from affiant.jose.claims import audiences, instant, media_type, text
 from affiant.oauth import names, resource_request
 from affiant.oauth import revocations as rule
 from affiant.server.registry.directory import Directory
+from affiant.storage.entries import Revocation
 from affiant.storage.ports import Revocations
 
 
@@ -51,6 +52,11 @@ def _types(found: ActiveToken, directory: Directory) -> set[str]:
 
 
 async def is_revoked(claims: dict[str, Any], revocations: Revocations) -> bool:
-    """Whether the token with these claims was revoked: by its jti, family, client, client key or API, or with all."""
-    found = await revocations.find(rule.named(claims))
-    return any(rule.ends(row.kind, row.at, claims) for row in found)
+    """Whether the token with these claims was revoked, itself or with one that it was exchanged for."""
+    return bool(await find_revocations(claims, revocations))
+
+
+async def find_revocations(claims: dict[str, Any], revocations: Revocations) -> list[Revocation]:
+    """Return the revocations that end the token with these claims."""
+    named = rule.named(claims)
+    return [row for row in await revocations.find(list(named)) if row.at >= named[row.kind, row.value]]

@@ -73,6 +73,12 @@ def find_certificate(client: RegisteredClient, certificate: Certificate | None) 
     return certificate
 
 
+def check(proof: DpopProof | None, certificate: Certificate | None, *, must_bind: bool) -> None:
+    """Raise EXCHANGE_UNBOUND for a bearer token where the token that is exchanged is sender-constrained."""
+    if must_bind and proof is None and certificate is None:
+        raise Rejected(Reason.EXCHANGE_UNBOUND)
+
+
 def binds_certificate(client: RegisteredClient) -> bool:
     record = client.record
     return record.token_endpoint_auth_method in names.BY_TLS or record.tls_client_certificate_bound_access_tokens

@@ -23,7 +23,9 @@ from affiant.storage.ports import Revocations
 from affiant.storage.records import Api
 
 _INACTIVE = {"active": False}
-_CLAIMS = ("client_id", "exp", "iat", "nbf", "sub", "iss", "jti", "cnf", "client_key")
+_STANDARD = ("client_id", "exp", "iat", "nbf", "sub", "iss", "jti", "cnf", "client_key")
+# With `parents` and the others, a guard that keeps the answer finds the token in the feed of revocations.
+_CLAIMS = (*_STANDARD, "rule", "src", "act", "task", "sub_profile", "parents")
 _MEDIA_TYPE = introspection.MEDIA_TYPE.encode("ascii")
 
 

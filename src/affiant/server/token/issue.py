@@ -86,6 +86,7 @@ async def issue(
         scope=scope or None,
         refresh_token=refresh,
         authorization_details=granted.details,
+        issued_token_type=authorization.requested_token_type,
     )
     return IssuedToken(response, claims.jti, new_refresh, rotation)
 

@@ -13,6 +13,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -20,8 +21,19 @@ import asyncpg
 import msgspec
 
 from affiant.errors import Error, StoreError
-from affiant.storage.commit import Commit, named, parse_ends, seal
-from affiant.storage.entries import KEPT_SECONDS, PROBE, PROBE_BYTES, Entry, Outcome, RefreshToken, as_ended, reaches
+from affiant.storage.commit import Commit, dependencies, named, parse_ends, seal
+from affiant.storage.entries import (
+    KEPT_SECONDS,
+    PROBE,
+    PROBE_BYTES,
+    Entry,
+    JtiClaim,
+    Outcome,
+    RefreshToken,
+    Revocation,
+    as_ended,
+    reaches,
+)
 from affiant.storage.postgres.connection import Pool
 from affiant.storage.postgres.watch import Watch
 
@@ -60,6 +72,10 @@ _REVOKE = (
     "INSERT INTO revocation SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])"
     " ON CONFLICT (kind, value) DO UPDATE SET at = greatest(revocation.at, excluded.at),"
     " until = greatest(revocation.until, excluded.until)"
+)
+_REVOKED = (
+    "SELECT kind, value, at, until FROM revocation"
+    " WHERE (kind, value) IN (SELECT * FROM unnest($1::text[], $2::text[]))"
 )
 _FIND = "SELECT expires_at FROM jti WHERE claimed = $1"
 # Order: the head is locked before any claim, as in every commit. Otherwise a commit of a claim that is being deleted
@@ -280,9 +296,10 @@ async def append(connection: Any, entries: Sequence[Entry], audit_key: bytes) ->
         An outcome for each, the newest link as it was, and as it is now.
     """
     number, head, forgotten, won = await connection.fetchrow(_CLAIM, *_claims(entries))
-    work = Commit(number=number, forgotten=forgotten, tokens=await _load(connection, named(entries)))
-    firsts = _firsts(entries, set(won))
-    outcomes = [work.apply(entry, is_first=is_first) for entry, is_first in zip(entries, firsts, strict=True)]
+    tokens, revoked = await _load(connection, named(entries)), await _load_revocations(connection, entries)
+    work = Commit(number=number, forgotten=forgotten, tokens=tokens, revoked=revoked)
+    take = partial(_take, set(won))
+    outcomes = [work.apply(entry, take) for entry in entries]
     for statement, rows in zip((_KEEP, _END, _REVOKE), work.rows(), strict=True):
         if rows:
             await connection.execute(statement, *map(list, zip(*rows, strict=True)))
@@ -304,13 +321,18 @@ async def _load(connection: Any, digests: Sequence[bytes]) -> list[RefreshToken]
     return [as_ended(token, ends) for token in tokens]
 
 
-def _firsts(entries: Sequence[Entry], won: set[bytes]) -> list[bool]:
-    firsts = []
-    for entry in entries:
-        key = None if entry.claim is None else claim_key(entry.claim.client_id, entry.claim.digest)
-        firsts.append(key is None or key in won)
-        won.discard(key or b"")  # of several in one group, the one that came first
-    return firsts
+async def _load_revocations(connection: Any, entries: Sequence[Entry]) -> list[Revocation]:
+    names = dependencies(entries)
+    if not names:
+        return []
+    return [Revocation(*row) for row in await connection.fetch(_REVOKED, *map(list, zip(*names, strict=True)))]
+
+
+def _take(won: set[bytes], claim: JtiClaim) -> bool:
+    key = claim_key(claim.client_id, claim.digest)
+    is_first = key in won
+    won.discard(key)  # of several in one group, the one that came first
+    return is_first
 
 
 def _is_plain(entries: Sequence[Entry]) -> bool:
@@ -321,7 +343,7 @@ def _is_plain(entries: Sequence[Entry]) -> bool:
 
 def _is_claim_alone(entry: Entry) -> bool:
     changes = (entry.rotation, entry.new_refresh, entry.revoke_family, entry.revoke_refresh)
-    return all(change is None for change in changes) and not entry.revocations
+    return all(change is None for change in changes) and not entry.revocations and not entry.unless_revoked
 
 
 def claim_key(client_id: str, digest: bytes) -> bytes:
@@ -330,5 +352,5 @@ def claim_key(client_id: str, digest: bytes) -> bytes:
 
 
 def _claims(entries: Sequence[Entry]) -> tuple[list[bytes], list[int]]:
-    claims = [entry.claim for entry in entries if entry.claim is not None]
+    claims = [claim for entry in entries for claim in entry.claims]
     return [claim_key(c.client_id, c.digest) for c in claims], [c.expires_at for c in claims]

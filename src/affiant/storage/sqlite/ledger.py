@@ -8,8 +8,18 @@ from functools import partial
 
 import msgspec
 
-from affiant.storage.commit import Commit, named, parse_ends, seal
-from affiant.storage.entries import GENESIS, KEPT_SECONDS, Entry, Outcome, RefreshToken, as_ended, reaches
+from affiant.storage.commit import Commit, dependencies, named, parse_ends, seal
+from affiant.storage.entries import (
+    GENESIS,
+    KEPT_SECONDS,
+    Entry,
+    JtiClaim,
+    Outcome,
+    RefreshToken,
+    Revocation,
+    as_ended,
+    reaches,
+)
 from affiant.storage.sql import HIGHEST
 from affiant.storage.sqlite.connection import Reads
 from affiant.storage.sqlite.writer import Transaction, Writer
@@ -18,6 +28,7 @@ _REVOKE = (
     "INSERT INTO revocation (kind, value, at, until) VALUES (?, ?, ?, ?) ON CONFLICT (kind, value) DO UPDATE SET"
     " at = max(at, excluded.at), until = max(until, excluded.until)"
 )
+_REVOKED = "SELECT kind, value, at, until FROM revocation WHERE kind = ? AND value = ?"
 _CLAIM = "INSERT INTO jti (client_id, digest, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _AUDIT = "INSERT INTO audit (trace_id, record, link) VALUES (?, ?, ?)"
 # One statement, so one moment. SQLite stores the highest number it ever gave apart from the rows, so that deleting the
@@ -94,8 +105,9 @@ def commit(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry])
     newest, link, given = connection.execute(HEAD, (GENESIS,)).fetchone()
     number = max(newest, given)
     tokens = [token for digest in named(entries) if (token := _find(connection, digest)) is not None]
-    work = Commit(number=number, forgotten=forgotten, tokens=tokens)
-    outcomes = [work.apply(entry, is_first=_claim(connection, entry, forgotten)) for entry in entries]
+    revoked = [row for name in dependencies(entries) if (row := _find_revocation(connection, name)) is not None]
+    work = Commit(number=number, forgotten=forgotten, tokens=tokens, revoked=revoked)
+    outcomes = [work.apply(entry, partial(_claim, connection, forgotten)) for entry in entries]
     for statement, rows in zip((_KEEP, _END, _REVOKE), work.rows(), strict=True):
         if rows:
             connection.executemany(statement, rows)
@@ -104,13 +116,15 @@ def commit(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry])
     return outcomes
 
 
-def _claim(connection: sqlite3.Connection, entry: Entry, forgotten: int) -> bool:
-    claim = entry.claim
-    if claim is None:
-        return True
+def _claim(connection: sqlite3.Connection, forgotten: int, claim: JtiClaim) -> bool:
     if claim.expires_at <= forgotten:
         return False
     return connection.execute(_CLAIM, (claim.client_id, claim.digest, claim.expires_at)).rowcount == 1
+
+
+def _find_revocation(connection: sqlite3.Connection, name: tuple[str, str]) -> Revocation | None:
+    row = connection.execute(_REVOKED, name).fetchone()
+    return Revocation(*row) if row else None
 
 
 def _find(connection: sqlite3.Connection, digest: bytes) -> RefreshToken | None:

@@ -18,6 +18,7 @@ from affiant.server.admin.routes.operation import TAKEN, UNKNOWN, Call, Routes
 from affiant.server.keys import calendar
 from affiant.server.registration import initial_tokens
 from affiant.server.registry.kinds import MAX_CLIENT_ID
+from affiant.server.token import active
 from affiant.storage.entries import (
     LONGEST_TOKEN,
     OUT_OF_ORDER,
@@ -165,8 +166,7 @@ async def _access_token(call: Call, jti: str, members: dict[str, Any]) -> docume
 async def _is_over(call: Call, claims: dict[str, Any]) -> bool:
     """Whether introspection would call the token inactive: revoked, or without its client, API or key (RFC 7662)."""
     store = call.context.store
-    found = await store.revocations.find(rule.named(claims))
-    if any(rule.ends(row.kind, row.at, claims) for row in found):
+    if await active.is_revoked(claims, store.revocations):
         return True
     client = await store.clients.find(claims["client_id"])
     apis = [api for name in claims["aud"] if (api := await store.apis.find(name)) is not None]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from affiant.oauth import names
 from affiant.oauth.parameters.authorization_details import Details
 from affiant.oauth.parameters.form import Form
 from affiant.server.request.caller import Caller, Ceiling
+from affiant.server.request.notes import Request
 from affiant.storage.entries import RefreshToken
 from affiant.system.values import Value
 
@@ -18,7 +18,7 @@ class Subject(Value, frozen=True):
     sub: str
     act: dict[str, Any] | None = None
     sub_profile: str | None = None
-    parents: tuple[dict[str, str], ...] = ()
+    parents: tuple[dict[str, Any], ...] = ()
     src: dict[str, Any] | None = None
     task: str | None = None
 
@@ -34,7 +34,8 @@ class Authorization(Value, frozen=True):
     details: Details = ()  # authorization_details (RFC 9396)
     ceilings: tuple[Ceiling, ...] = ()  # of the grant, besides those of the caller
     subject: Subject | None = None  # None: the client itself
-    requested_token_type: str = names.ACCESS_TOKEN_TOKEN_TYPE
+    requested_token_type: str | None = None  # of an exchange: what is issued (RFC 8693 section 3)
+    must_bind: bool = False  # whether the token must be bound to a key that this request proves
     granted: Details = ()  # of the refresh token: without `details`, the entries for this resource are granted again
 
     def __repr__(self) -> str:
@@ -48,5 +49,5 @@ class Grant(Protocol):
     def grant_type(self) -> str:
         """Its name (RFC 6749, or a URN)."""
 
-    async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:
+    async def authorize(self, form: Form, caller: Caller, request: Request) -> Authorization:
         """Return what the client requests, or raise Rejected."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from affiant.oauth import names
 from affiant.oauth.parameters.form import Form
 from affiant.server.request.caller import Caller
+from affiant.server.request.notes import Request
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
 
@@ -14,7 +15,7 @@ class ClientCredentials:
 
     grant_type = names.CLIENT_CREDENTIALS
 
-    async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:  # noqa: ARG002
+    async def authorize(self, form: Form, caller: Caller, request: Request) -> Authorization:  # noqa: ARG002
         return Authorization(
             scope=requested.scope(form),
             resource=requested.resource(form),

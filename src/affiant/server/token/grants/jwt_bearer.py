@@ -16,6 +16,7 @@ from affiant.oauth.parameters.form import Form
 from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
 from affiant.server.request.caller import Caller
+from affiant.server.request.notes import Request
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
 
@@ -25,7 +26,7 @@ class JwtBearer:
 
     grant_type = names.JWT_BEARER
 
-    async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:  # noqa: ARG002
+    async def authorize(self, form: Form, caller: Caller, request: Request) -> Authorization:  # noqa: ARG002
         # No refresh token: RFC 7521 section 4.1.
         scope, signed = requested.scope(form), requested.parse_scope(caller.asked_scope)
         if scope is not None and signed is not None and not are_covered(scope, signed):

@@ -10,6 +10,7 @@ from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.request.caller import Caller
+from affiant.server.request.notes import Request
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
 from affiant.storage.ports import RefreshTokens
@@ -24,7 +25,7 @@ class RefreshTokenGrant:
         self._tokens = tokens
         self._master_key = master_key
 
-    async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:
+    async def authorize(self, form: Form, caller: Caller, request: Request) -> Authorization:
         # Order: whether the token was used before is decided in the commit, where no other request can interfere.
         presented = form.get("refresh_token")
         if presented is None:
@@ -36,7 +37,7 @@ class RefreshTokenGrant:
         if token.revoked_at is not None:
             raise Rejected(Reason.REFRESH_REVOKED)
         # A spent one goes on to the commit, however old: there its family is revoked.
-        if token.spent_at is None and (token.expires_at <= now or token.idle_expires_at <= now):
+        if token.spent_at is None and (token.expires_at <= request.now or token.idle_expires_at <= request.now):
             raise Rejected(Reason.REFRESH_EXPIRED)
         scope, resource = requested.scope(form), requested.resource(form)
         # RFC 6749 section 6 and RFC 8707 section 2.2: never more than was granted.
