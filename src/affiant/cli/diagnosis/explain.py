@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 import time
@@ -24,7 +25,9 @@ from affiant.server.explain import captured
 from affiant.server.explain.captured import Captured
 from affiant.server.explain.explainer import Explainer, explain_elsewhere
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, STEPS, Also, Explanation, Line
+from affiant.server.explain.granted import Granted
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry.federation.nearest import Nearest
 from affiant.server.settings import Settings
 from affiant.storage.ports import Store
 from affiant.storage.records import NotFound
@@ -57,7 +60,7 @@ def explain(what: str, place: Place, issuer: str | None, at: str | None, exit_co
     The exit code is 0 when it could explain. With --exit-code: 0 when the request would be accepted, 4 when not.
     """
     text, chosen = read_given(what, longest=_LONGEST), place.chosen
-    now = _parse_time(at) if at is not None else time.time()
+    now = parse_time(at) if at is not None else time.time()
     if place.is_remote:
         found = _ask(text, place, now if at is not None else None)
     elif _TRACE.fullmatch(text):
@@ -67,12 +70,12 @@ def explain(what: str, place: Place, issuer: str | None, at: str | None, exit_co
     else:
         found = _here(captured.parse(text), chosen, now)
     by = place.url or issuer or shown_place(chosen)
-    show({**msgspec.to_builtins(found), "judged_by": by}, *_lines(found), "", f"   judged by   {by}")
+    show({**msgspec.to_builtins(found), "judged_by": by}, *lines(found), "", f"   judged by   {by}")
     if exit_code and found.reason is not None:
         sys.exit(REFUSED)
 
 
-def _parse_time(text: str) -> float:
+def parse_time(text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -125,33 +128,66 @@ def _ask(text: str, place: Place, at: float | None) -> Explanation:
         answer = place.get(f"/explain/{segment(text)}")
     else:
         answer = place.post("/explain", {"request": text, "at": at})
+    return read_answer(answer, place)
+
+
+def read_answer(answer: object, place: Place) -> Explanation:
+    """Return the explanation that the admin API gave."""
     try:
         found = msgspec.convert(answer, Explanation)
-        _lines(found)  # so that an unknown reason fails here too
+        lines(found)  # so that an unknown reason fails here too
     except (KeyError, ValueError):
         raise RemoteError(f"{place.url} explains it in terms that this version does not know") from None
     return found
 
 
-def _lines(found: Explanation) -> list[str]:
+def lines(found: Explanation) -> list[str]:
+    """Return the text of an explanation. What mends the request comes first."""
     is_token = found.lines[0].name != STEPS[1]
     verdict = f"refused: {found.reason.code}" if found.reason else "valid" if is_token else "accepted"
-    lines = [f"{found.client_id or 'no client named'}   as of {instant(found.at)}   {verdict}", ""]
+    mends = [f"fix  {found.fix.line}", f"     {found.fix.why}"] if found.fix else []
+    text = [*mends, ""] if mends and found.reason else []
+    text += [f"{found.client_id or 'no client named'}   as of {instant(found.at)}   {verdict}", ""]
     if found.what:
-        lines += [f"   {found.what}", ""]
-    lines += [text for line in found.lines for text in _line_text(line)]
+        text += [f"   {found.what}", ""]
+    text += [text for line in found.lines for text in _line_text(line)]
+    text += [text for rule in found.rules for text in ("", *_rule_text(rule))]
+    if found.granted:
+        text += ["", *_granted_text(found.granted)]
     if found.detail:
-        lines += ["", f"   noted       {found.detail}"]
-    if found.fix:
-        lines += ["", f"   why         {found.fix.why}", f"   fix         {found.fix.line}"]
+        text += ["", f"   noted       {found.detail}"]
+    if not found.reason and mends:
+        text += ["", *mends]
     if found.remedy:
-        lines += ["", f"   or          {found.remedy.why}"]
-        lines += [f"               {found.remedy.line}"] if found.remedy.line else []
+        text += ["", f"   or          {found.remedy.why}"]
+        text += [f"               {found.remedy.line}"] if found.remedy.line else []
     for other in found.also:
-        lines += ["", *_also_text(other)]
+        text += ["", *_also_text(other)]
     if found.observed:
-        lines += ["", f"   observed    a stricter policy would refuse it: {', '.join(found.observed)}"]
-    return lines
+        text += ["", f"   observed    a stricter policy would refuse it: {', '.join(found.observed)}"]
+    return text
+
+
+def _rule_text(rule: Nearest) -> list[str]:
+    state = "" if rule.enabled else ", disabled"
+    text = [f"   rule        {rule.trust}/{rule.rule}, for the client {rule.client_id}{state}"]
+    for one in rule.conditions:
+        mark, got = _MARKS[PASSED if one.met else FAILED], "absent" if one.got is None else json.dumps(one.got)
+        text.append(f"    {mark}          {one.claim} {got}")
+        if not one.met:
+            text.append(f"               expected {' or '.join(map(json.dumps, one.expected))}")
+    return text
+
+
+def _granted_text(granted: Granted) -> list[str]:
+    scope, places = " ".join(granted.scope) or "no scope", " and ".join(granted.resource)
+    text = [f"   gives       {scope} at {places} for {granted.lifetime} s"]
+    for limit in granted.limits:
+        of = [] if limit.scope is None else [" ".join(limit.scope) or "no scope"]
+        of += [] if limit.resource is None else [" ".join(limit.resource)]
+        of += [] if limit.lifetime is None else [f"{limit.lifetime} s"]
+        text += [f"               {limit.layer}: {', '.join(of)}"] if of else []
+    return text
 
 
 def _line_text(line: Line) -> list[str]:

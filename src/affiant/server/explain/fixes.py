@@ -114,8 +114,10 @@ def _not_fetched(refusal: Rejected, _: Facts) -> Fix | None:
     return Fix("affiant explain TRACE_ID", "nothing is fetched here: ask for the trace_id of the answer instead")
 
 
-def _missing(refusal: Rejected, _: Facts) -> Fix | None:
+def _missing(refusal: Rejected, facts: Facts) -> Fix | None:
     if refusal.expected == "assertion":
+        if facts.form is not None and facts.form.get("client_assertion") is None:
+            return Fix(NO_ID_TOKEN, _EMPTY)
         return Fix(_GRANT, "with this grant the JWT goes into assertion; client_assertion goes with client_credentials")
     return Fix(_GRANT, "the grant is not named") if refusal.expected == "grant_type" else None
 

@@ -54,7 +54,7 @@ class Presented:
 
     def proposable(self, claim: str) -> Scalar | None:
         """Return the value of a claim if a condition can have it; a cut or invisible one would be another."""
-        value = self.claims.get(claim)
+        value = self.claims.get(kept_claims.plain(claim))
         if isinstance(value, str) and (not is_visible(value) or not value or value.endswith("*")):
             return None
         return value if isinstance(value, str | bool | int) and kept_claims.is_whole(value) else None

@@ -6,6 +6,7 @@ A token that comes from outsiders by design, as the event `pull_request_target` 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 from affiant.oauth.federation.conditions import Scalar
 from affiant.server.explain.federation.presented import Presented
 from affiant.server.explain.fix import Fix, command, quoted
+from affiant.server.registry.federation import claims as kept_claims
 from affiant.server.registry.federation.nearest import Compared, Nearest
 
 _FOREIGN_EVENTS = ("pull_request", "pull_request_target", "workflow_run")
@@ -25,17 +27,9 @@ Changed = dict[str, tuple[Scalar, ...]]
 
 
 def when(conditions: Iterable[tuple[str, Sequence[Scalar]]]) -> list[str]:
-    """Return the values of --when for these conditions."""
-    return [f"{claim}={text(value)}" for claim, values in conditions for value in values]
-
-
-def text(value: Scalar) -> str:
-    """Return a value as a command has it: true, false and whole numbers as JSON; a text that looks so in quotes."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    return value
+    """Return the values of --when for these conditions: CLAIM=TEXT, or CLAIM:=VALUE for what is no text."""
+    pairs = [(claim, value) for claim, values in conditions for value in values]
+    return [f"{claim}={one}" if isinstance(one, str) else f"{claim}:={json.dumps(one)}" for claim, one in pairs]
 
 
 def mend(presented: Presented, client_id: str | None) -> Fix | None:
@@ -106,7 +100,8 @@ def _renamed(presented: Presented, one: Compared) -> _Change | None:
     """Return the condition with the claim that was meant, where the token has no claim of this name."""
     names = [name for name in presented.claims if name not in ("iss", "aud")]
     pointer = f"/{one.claim}"
-    close = [pointer] if pointer in names else difflib.get_close_matches(one.claim, names, n=1, cutoff=_ALIKE)
+    known = kept_claims.plain(one.claim)
+    close = [pointer] if pointer in names else difflib.get_close_matches(known, names, n=1, cutoff=_ALIKE)
     if not close:
         return None
     return _Change(close[0], one.expected, f"the token has no claim {one.claim}; it has {close[0]}")
@@ -127,7 +122,7 @@ def _alike(expected: str, value: str) -> str:
 
 def _of_job(presented: Presented, one: Compared) -> Fix | None:
     """Return the change of the job's configuration, where the rule is right and the job is not."""
-    found = _OF_JOB.get((presented.job.name, one.claim.rpartition("/")[2]))
+    found = _OF_JOB.get((presented.job.name, kept_claims.plain(one.claim)))
     wanted = next((value for value in one.expected if isinstance(value, str) and not value.endswith("*")), "")
     return found(presented, one, wanted) if found is not None else None
 
@@ -147,7 +142,13 @@ def _event(presented: Presented, one: Compared, _: str) -> Fix | None:
 def push(presented: Presented) -> str:
     """Return the trigger of a workflow that only members of the repository can cause."""
     conditions = presented.nearest.conditions if presented.nearest is not None else ()
-    refs = [value for one in conditions if one.claim == "ref" for value in one.expected if isinstance(value, str)]
+    refs = [
+        value
+        for one in conditions
+        if kept_claims.plain(one.claim) == "ref"
+        for value in one.expected
+        if isinstance(value, str)
+    ]
     branch = next((ref.removeprefix("refs/heads/") for ref in refs if ref.startswith("refs/heads/")), "main")
     return f"on: {{push: {{branches: [{quoted(branch)}]}}}}"
 
@@ -183,8 +184,7 @@ _OF_JOB = {
     ("gitlab", "project_id"): _project,
     ("gitlab", "ref_protected"): _protected,
     ("kubernetes", "sub"): _account,
-    ("circleci", "oidc.circleci.com~1ssh-rerun"): _rerun,
-    ("circleci", "ssh-rerun"): _rerun,
+    ("circleci", "oidc.circleci.com/ssh-rerun"): _rerun,
 }
 
 

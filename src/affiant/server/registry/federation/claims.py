@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from affiant.oauth.federation.conditions import parse_pointer
+
 MAX_VERIFIED, MAX_UNVERIFIED = 2000, 700  # characters of the text in an audit record
 LONGEST = 128  # characters of a value; a longer one is cut, and ends with three dots
 _MAX_DEPTH, _MAX_NAME = 4, 128
@@ -57,6 +59,12 @@ def shorten(text: str) -> str:
 def is_whole(value: object) -> bool:
     """Whether a kept value is the value that the token has."""
     return not (isinstance(value, str) and (len(value) >= LONGEST or "(a credential?)" in value))
+
+
+def plain(claim: str) -> str:
+    """Return the form in which kept claims have a name or a pointer: the name of a member of the token itself."""
+    members = parse_pointer(claim) if claim.startswith("/") else [claim]
+    return members[0] if len(members) == 1 and not members[0].startswith("/") else claim
 
 
 def keep(claims: dict[str, Any], *, is_verified: bool) -> str:
