@@ -384,7 +384,7 @@ class PlannedChange(In):
     """One planned request; `then` is a change right after a creation."""
 
     action: Literal["create", "update", "remove"]
-    kind: Literal["api", "client"]
+    kind: Literal["api", "client", "trust", "rule"]
     name: Name
     members: dict[str, Any] = Field(default_factory=dict)
     then: dict[str, Any] = Field(default_factory=dict)

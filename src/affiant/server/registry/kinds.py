@@ -255,7 +255,7 @@ def _check_jwks_uri(text: str) -> None:
 
 def _check_certificates(text: str) -> None:
     try:
-        ssl.create_default_context(cadata=text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):
         raise ValueError("certificates in PEM, as in  -----BEGIN CERTIFICATE-----") from None
 

@@ -1,7 +1,6 @@
 """Judge a set of changes by the rules of their routes, without storing them."""
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,47 +10,25 @@ from affiant.server.admin import documents, owners, problems
 from affiant.server.admin.documents import ClientChanges, ClientNew, DryRun, Judgement, PlannedChange, RefusedChange
 from affiant.server.admin.roles import Role, touches_admin
 from affiant.server.admin.routes import apis, clients
+from affiant.server.admin.routes.draft import Draft
+from affiant.server.admin.routes.federation import rules, trusts
+from affiant.server.admin.routes.federation.documents import RuleChanges, RuleNew, TrustChanges, TrustNew
 from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.keys import calendar
-from affiant.server.registry.clients import check_holder
-from affiant.storage.records import AlreadyExists, Api, Client
+from affiant.server.registry.federation import rules as judged_rules
+from affiant.server.registry.federation import trusts as judged_trusts
+from affiant.storage.records import AlreadyExists, Api
 
 DRY_RUN = Routes("dry run")
-
-
-@dataclass
-class _Draft:
-    """The registry after the changes so far; None for a removed client or API."""
-
-    call: Call
-    clients: dict[str, Client | None] = field(default_factory=dict)
-    apis: dict[str, Api | None] = field(default_factory=dict)
-    needs: Role = Role.VIEWER
-    owners: frozenset[str] | None = None  # of the store, once they are needed
-
-    async def client(self, name: str) -> Client:
-        found = self.clients[name] if name in self.clients else await clients.get(self.call, name)
-        if found is None:
-            raise clients.unknown(name)
-        return found
-
-    async def api(self, name: str) -> Api:
-        found = self.apis[name] if name in self.apis else await apis.get(self.call, name)
-        if found is None:
-            raise apis.unknown()
-        return found
-
-    def need(self, role: Role) -> None:
-        self.needs = role if role.includes(self.needs) else self.needs
 
 
 @DRY_RUN("POST /dry-run", Role.VIEWER, answers=Judgement, is_long=True)
 async def judge_changes(call: Call, wanted: DryRun) -> Any:
     """Return which of these changes a rule would refuse, and why. Nothing is changed."""
-    draft, refused = _Draft(call), list[RefusedChange]()
+    draft, refused = Draft(call), list[RefusedChange]()
     for change in wanted.changes:
         try:
-            await (_judge_api if change.kind == "api" else _judge_client)(draft, change)
+            await _JUDGES[change.kind](draft, change)
         except Error as error:
             refusal = problems.rejected(error)
             if not isinstance(refusal, Rejected):
@@ -61,7 +38,7 @@ async def judge_changes(call: Call, wanted: DryRun) -> Any:
     return Judgement(refused=refused, needs=draft.needs.value, role=call.who.role.value)
 
 
-async def _judge_api(draft: _Draft, change: PlannedChange) -> None:
+async def _judge_api(draft: Draft, change: PlannedChange) -> None:
     call = draft.call
     draft.need(Role.OWNER)
     if change.action == "remove":
@@ -78,15 +55,13 @@ async def _judge_api(draft: _Draft, change: PlannedChange) -> None:
     draft.apis[change.name] = built
 
 
-async def _judge_client(draft: _Draft, change: PlannedChange) -> None:
+async def _judge_client(draft: Draft, change: PlannedChange) -> None:
     call, before, after = draft.call, None, None
     draft.need(Role.OPERATOR if change.action == "update" else Role.OWNER)
     if change.action == "create":
         wanted = _parse(ClientNew, change.members)
         after = clients.build(call, wanted, clients.read_keys(call, wanted.jwks)[0]).client
         _check_new(change, after.client_id, await call.context.store.clients.find(after.client_id))
-        if after.blueprint is not None:
-            check_holder(after, await _planned(draft, after.blueprint))
         later = change.then
     else:
         before = await draft.client(change.name)
@@ -101,13 +76,50 @@ async def _judge_client(draft: _Draft, change: PlannedChange) -> None:
         draft.owners = await owners.find_all(call) if draft.owners is None else draft.owners
         owners.check_left(call, before, draft.owners, draft.clients)
     draft.clients[change.name] = after
+    if after is None:
+        await draft.drop_rules(client_id=change.name)
 
 
-async def _planned(draft: _Draft, client_id: str) -> Client | None:
-    """Return a client as these changes leave it, or None."""
-    if client_id in draft.clients:
-        return draft.clients[client_id]
-    return await draft.call.context.store.clients.find(client_id)
+async def _judge_trust(draft: Draft, change: PlannedChange) -> None:
+    call = draft.call
+    draft.need(Role.OPERATOR if change.action == "update" else Role.OWNER)
+    if change.action == "remove":
+        judged_trusts.check_removable(await draft.trust(change.name), await draft.all_rules())
+        draft.trusts[change.name] = None
+        return
+    if change.action == "create":
+        built, later = trusts.build(call, _parse(TrustNew, change.members)), change.then
+        _check_new(change, built.name, await call.context.store.trusts.find(built.name))
+    else:
+        built, later = await draft.trust(change.name), change.members
+        await draft.need_for_rules(change.name)
+    if later:
+        built = trusts.build_changed(call, built, _parse(TrustChanges, later))
+    if built.enabled:
+        judged_trusts.check_apart(built, await draft.all_trusts())
+    draft.trusts[change.name] = built
+
+
+async def _judge_rule(draft: Draft, change: PlannedChange) -> None:
+    call = draft.call
+    draft.need(Role.OPERATOR)
+    if change.action == "create":
+        built, later = rules.build(call, _parse(RuleNew, change.members)), change.then
+        _check_new(change, built.name, await call.context.store.rules.find(built.name))
+    else:
+        built, later = await draft.rule(change.name), change.members
+    await draft.need_for(built.client_id)
+    if change.action == "remove":
+        draft.rules[change.name] = None
+        return
+    if later:
+        built = rules.build_changed(built, _parse(RuleChanges, later))
+    rules.check(call, built, await draft.find_trust(built.trust), await draft.find_client(built.client_id))
+    judged_rules.check_among(built, await draft.all_rules())
+    draft.rules[change.name] = built
+
+
+_JUDGES = {"api": _judge_api, "client": _judge_client, "trust": _judge_trust, "rule": _judge_rule}
 
 
 def _parse(model: Any, members: dict[str, Any]) -> Any:

@@ -58,7 +58,8 @@ def check_among(rule: Rule, others: Iterable[Rule]) -> None:
     if len(others) >= MAX_RULES:
         raise ConfigError(f"there are {MAX_RULES:,} rules, the most that a server has")
     for other in others:
-        if _tokens(other) == _tokens(rule):
+        is_near = (other.trust, other.client_id) == (rule.trust, rule.client_id)
+        if is_near and _conditions(other) == _conditions(rule):
             raise ConfigError(f"the rule {other.name} has the same trust, client and conditions")
 
 
@@ -74,5 +75,5 @@ def ended(rule: Rule, now: int) -> Revocation:
     return Revocation("rule", rule.path, now, now + LONGEST_TOKEN)
 
 
-def _tokens(rule: Rule) -> tuple[object, ...]:
-    return rule.trust, rule.client_id, frozenset(map(repr, rule.conditions))  # 1 equals True in Python
+def _conditions(rule: Rule) -> frozenset[str]:
+    return frozenset(map(repr, rule.conditions))  # 1 equals True in Python

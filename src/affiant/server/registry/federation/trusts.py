@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from affiant.errors import ConfigError
 from affiant.oauth import names
@@ -125,8 +126,9 @@ def _shares_keys(one: Trust, other: Trust) -> bool:
     return one.jwks is None and other.jwks is None and _address(one) == _address(other)
 
 
-def _thumbprints(trust: Trust) -> set[str]:
-    return {key.thumbprint for key in read_uploaded(trust).keys}
+@lru_cache(maxsize=2 * MAX_TRUSTS)  # a plan compares each trust with all others
+def _thumbprints(trust: Trust) -> frozenset[str]:
+    return frozenset(key.thumbprint for key in read_uploaded(trust).keys)
 
 
 def _address(trust: Trust) -> str:
