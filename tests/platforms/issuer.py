@@ -100,6 +100,10 @@ class Issuer:
 
     @property
     def jwks(self) -> dict[str, Any]:
+        """The JWK Set; of a trust domain its bundle (SPIFFE Trust Domain and Bundle section 4)."""
+        if self.url.startswith("spiffe://"):
+            keys = [{**one.public_jwk, "use": "jwt-svid"} for one in self.keys]
+            return {"keys": keys, "spiffe_sequence": 1, "spiffe_refresh_hint": 300}
         return {"keys": [one.public_jwk for one in self.keys]}
 
     @property

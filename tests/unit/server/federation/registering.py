@@ -49,7 +49,8 @@ def trust(good: Good, name: str, **members: Any) -> Trust:
         "refuses": {pointer: list(values) for pointer, values in good.refuses.items()},
         **members,
     }
-    return TRUST.check(TRUST.put(Trust(name, good.token.issuer), wire))
+    given = {name: value for name, value in wire.items() if value is not None}
+    return TRUST.check(TRUST.put(Trust(name, good.token.issuer), given))
 
 
 def rule(good: Good, name: str, **members: Any) -> Rule:
