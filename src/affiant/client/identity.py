@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from affiant.client.cache.breaker import Breaker
 from affiant.client.cache.token_source import TokenSource
+from affiant.client.grants import OtherGrants
 from affiant.client.protocol import options
 from affiant.client.token import Token, TokenKey
 from affiant.errors import LocalError, Refused, RemoteError
@@ -60,7 +61,7 @@ _OFFSETS = Remembered["flow.Offset"]()
 _BREAKERS = Remembered[Breaker]()
 
 
-class Service:
+class Service(OtherGrants):
     """A service that is registered at an authorization server.
 
     Args:
@@ -316,17 +317,6 @@ class Service:
             LocalError: this service has no certificate, or it cannot be used.
         """
         return self._connection.tls()
-
-    def refresh(self, refresh_token: str, *, scope: str | None = None) -> TokenResponse:
-        """Use a refresh token (RFC 6749 section 6); for clients registered with that grant.
-
-        Raises:
-            Refused: the refresh token is no longer valid.
-            RemoteError: as `token`.
-        """
-        if self._shape.is_grant:
-            raise LocalError("a jwt-bearer grant does not authenticate the client: ask for a token again instead")
-        return self._request(token_messages.refresh_form(refresh_token, scope=scope))[0]
 
     def auth(
         self,

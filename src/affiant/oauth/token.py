@@ -53,6 +53,33 @@ def refresh_form(refresh_token: str, *, scope: str | None = None) -> list[tuple[
     return [(name, value) for name, value in form if value]
 
 
+def exchange_form(
+    subject_token: str,
+    *,
+    subject_token_type: str,
+    requested_token_type: str | None = None,
+    scope: str | None = None,
+    resource: str | None = None,
+    task: str | None = None,
+    lifetime: int | None = None,
+) -> list[tuple[str, str]]:
+    """Return the parameters of an exchange (RFC 8693 section 2.1), without client authentication.
+
+    `task` and `lifetime` are affiant's: the task that the token is for, and the most seconds that it lives.
+    """
+    form = [
+        ("grant_type", names.TOKEN_EXCHANGE),
+        ("subject_token", subject_token),
+        ("subject_token_type", subject_token_type),
+        ("requested_token_type", requested_token_type),
+        ("scope", scope),
+        ("resource", resource),
+        ("task", task),
+        ("expires_in", str(lifetime) if lifetime is not None else None),
+    ]
+    return [(name, value) for name, value in form if value]
+
+
 def parse_response(body: bytes) -> TokenResponse:
     """Read a successful response; unknown members are ignored (RFC 6749 section 5.1)."""
     try:

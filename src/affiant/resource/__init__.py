@@ -9,7 +9,7 @@ from affiant.oauth.access_token import ClaimRules
 from affiant.oauth.parameters.need import any_of
 from affiant.oauth.resource_request import Proved
 from affiant.resource.answers import Denied
-from affiant.resource.caller import Caller
+from affiant.resource.caller import Actor, Caller
 from affiant.resource.frameworks.asgi import GuardMiddleware
 from affiant.resource.frameworks.wsgi import GuardWsgiMiddleware
 from affiant.resource.guard import Guard
@@ -19,6 +19,7 @@ from affiant.resource.issuer.trust import Issuer
 from affiant.resource.metadata import ResourceMetadata
 
 __all__ = [
+    "Actor",
     "Caller",
     "ClaimRules",
     "Denied",

@@ -8,6 +8,20 @@ from typing import Any, ClassVar
 from affiant.system.values import Value
 
 
+class Actor(Value, frozen=True):
+    """A party that acts for the subject of a token.
+
+    Attributes:
+        sub: its name; it means nothing without the issuer.
+        issuer: whose name it is; None where the token does not say.
+        sub_profile: its kind, such as ``service`` or ``ai_agent``; None where the token does not say.
+    """
+
+    sub: str
+    issuer: str | None = None
+    sub_profile: str | None = None
+
+
 class Caller(Value, frozen=True):
     """A client whose access token is valid here and now. Two are equal if the first four attributes are.
 
@@ -44,9 +58,27 @@ class Caller(Value, frozen=True):
         return str(self.claims["iss"])
 
     @property
-    def chain(self) -> tuple[str, ...]:
-        """The parties that act for `sub`, the present one first (claim ``act``, RFC 8693 section 4.1)."""
+    def chain(self) -> tuple[Actor, ...]:
+        """The parties that act for `sub`, the present one first (claim ``act``, RFC 8693 section 4.1).
+
+        Decide by `sub` and the first actor alone: the others are what was reported on the way.
+        """
         return tuple(_actors(self.claims.get("act")))
+
+    @property
+    def sub_profile(self) -> str | None:
+        """The kind of `sub`, such as ``ai_agent``, where the issuer names it (OAuth Actor Profile)."""
+        return _text(self.claims, "sub_profile")
+
+    @property
+    def task(self) -> str | None:
+        """The task of the client that the token is for, where it is for one alone."""
+        return _text(self.claims, "task")
+
+    @property
+    def rule(self) -> str | None:
+        """The rule by which a platform's token obtained this one, as TRUST/RULE."""
+        return _text(self.claims, "rule")
 
     @property
     def jkt(self) -> str | None:
@@ -74,10 +106,10 @@ def headers_of(caller: Caller) -> dict[str, str]:
     return {"DPoP-Nonce": caller.next_nonce, "Cache-Control": "no-store"}
 
 
-def _actors(act: object) -> Iterator[str]:
+def _actors(act: object) -> Iterator[Actor]:
     while isinstance(act, dict):
         if (name := _text(act, "sub") or _text(act, "client_id")) is not None:
-            yield name
+            yield Actor(name, _text(act, "iss"), _text(act, "sub_profile"))
         act = act.get("act")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
+import time
 from typing import Any
 
 import click
@@ -13,13 +15,15 @@ from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import instant, is_json, show
 from affiant.errors import Error
+from affiant.storage.entries import LONGEST_TOKEN
 from affiant.storage.records import NotFound
 from affiant.system.text import printable
 
 _PATHS = {"jti": "/tokens", "client": "/clients", "api": "/apis"}
 _REGISTERED = {"client": ("client", "client_id"), "api": ("API", "identifier")}
 _NOT_LIVE = {"jti": "no live token has the jti {}", "family": "no live refresh token is of the family {}"}
-_KINDS = ("jti", "family", "key", "client", "api", "all")
+_OF_CLIENTS = ("key", "task")
+_KINDS = ("jti", "family", "key", "task", "client", "api", "all")
 
 
 @click.command()
@@ -27,6 +31,7 @@ _KINDS = ("jti", "family", "key", "client", "api", "all")
 @click.option("--family", metavar="ID", help="a family of refresh tokens and its access tokens: affiant issued")
 @click.option("--client", metavar="NAME", help="every token of a client until now; with --key, those of that key")
 @click.option("--key", metavar="THUMBPRINT", help="every token that this key (or the secret of this id) obtained")
+@click.option("--task", metavar="ID", help="every token for this task of --client, or of the one client that had it")
 @click.option("--api", metavar="IDENTIFIER", help="every token for an API until now")
 @click.option("--all", "everything", is_flag=True, help="every token until now; asks, unless --yes")
 @click.option("--yes", "-y", is_flag=True, help="do not ask")
@@ -37,6 +42,7 @@ def revoke(everything: bool, yes: bool, place: Place, **given: str | None) -> No
     \b
     affiant revoke --client billing
     affiant revoke --client billing --key 3jWq0c1tRjVQbcwUzUbJmSkrCYbwh9BnR1sD6nCkA4I
+    affiant revoke --task invoice-4711
     affiant revoke --jti 4f9d2c8a
     affiant revoke --all
 
@@ -48,6 +54,8 @@ def revoke(everything: bool, yes: bool, place: Place, **given: str | None) -> No
         _confirm()
 
     async def work(api: Admin) -> tuple[dict[str, Any], str | None]:
+        if members["kind"] == "task" and "client_id" not in members:
+            members["client_id"] = await _client_of(api, members["value"])
         # Order: before it revokes, since the caller may revoke its own token.
         note = await _note(api, members)
         return await api.post("/revocations", members), note
@@ -85,9 +93,26 @@ async def _exists(api: Admin, kind: str, name: str) -> bool:
     return not found.get("revoked")
 
 
+async def _client_of(api: Admin, task: str) -> str:
+    """Return the one client that got a token for this task within the last hour."""
+    found: set[str] = set()
+
+    def take(line: bytes) -> None:
+        record = json.loads(line)["record"]
+        if record.get("task") == task and record["outcome"] == "issued":
+            found.add(record["client_id"])
+
+    await api.lines("/audit", take, since=time.time() - LONGEST_TOKEN)
+    if len(found) == 1:
+        return found.pop()
+    if not found:
+        raise NotFound(f"no client got a token for the task {printable(task)} in the last hour: name it by --client")
+    raise click.UsageError(f"several clients have this task: choose one by --client: {', '.join(sorted(found))}")
+
+
 def _named(members: dict[str, str]) -> tuple[str, str]:
-    """Return the kind and the name; of a key, its client."""
-    if members["kind"] == "key":
+    """Return the kind and the name; of a key or a task, its client."""
+    if members["kind"] in _OF_CLIENTS:
         return "client", members["client_id"]
     return members["kind"], members.get("value", "")
 
@@ -95,12 +120,15 @@ def _named(members: dict[str, str]) -> tuple[str, str]:
 def _members(given: dict[str, str | None]) -> dict[str, str]:
     """Return the members of the request."""
     named = {kind: value for kind in _KINDS if (value := given.get(kind)) is not None}
-    if "key" in named and "client" in named:
-        return _checked({"kind": "key", "value": named.pop("key"), "client_id": named.pop("client")}, named)
+    for kind in _OF_CLIENTS:
+        if kind in named and "client" in named:
+            return _checked({"kind": kind, "value": named.pop(kind), "client_id": named.pop("client")}, named)
     if "key" in named:
         raise click.UsageError("--key needs --client, the owner of the key")
     if not named:
-        raise click.UsageError("choose what to revoke: --jti, --family, --client, --client with --key, --api or --all")
+        raise click.UsageError(
+            "choose what to revoke: --jti, --family, --client, --client with --key, --task, --api or --all"
+        )
     kind, value = named.popitem()
     if kind == "jti" and value.startswith("eyJ") and value.count(".") == 2:  # noqa: PLR2004
         raise click.UsageError("--jti takes the jti in the token, not the token:  affiant inspect TOKEN  shows it")

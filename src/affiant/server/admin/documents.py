@@ -269,10 +269,10 @@ class Revocation(Out):
 
 
 class RevocationNew(In):
-    """Tokens to be revoked: one, a family, or all issued until now: to a client, by its key, for an API, by anyone."""
+    """Tokens to be revoked: one, a family, or all until now of a client, of its key or task, or for an API."""
 
-    kind: Literal["jti", "family", "client", "key", "api", "all"]
-    client_id: Annotated[Word | None, Field(description="the client of the key, for kind key")] = None
+    kind: Literal["jti", "family", "client", "key", "task", "api", "all"]
+    client_id: Annotated[Word | None, Field(description="the client of the key or task, for these kinds")] = None
     value: Annotated[str, StringConstraints(max_length=512, pattern=r"^[!-~]*$")] = ""
 
 

@@ -91,7 +91,7 @@ async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = 
 
 @TOKENS("POST /revocations", Role.OPERATOR, answers=documents.Revocation, status=201)
 async def revoke(call: Call, wanted: RevocationNew) -> Any:
-    """Revoke tokens: one (`jti`), a `family` of refresh tokens, or all until now of a client, a key, an API."""
+    """Revoke tokens: one (`jti`), a `family` of refresh tokens, or all until now of a client, a key, a task, an API."""
     ended = Revocation(wanted.kind, _name(wanted), call.now, call.now + LONGEST_TOKEN)
     await _check_reach(call, wanted)
     shown = documents.Revocation.of(ended)
@@ -105,13 +105,17 @@ async def revoke(call: Call, wanted: RevocationNew) -> Any:
     return shown
 
 
+_OF_CLIENTS = {"key": rule.of_key, "task": rule.of_task}
+
+
 def _name(wanted: RevocationNew) -> str:
     """Return the value of the revocation."""
     if (wanted.kind == "all") == bool(wanted.value):
         raise ConfigError("value names which; for kind all there is none")
-    if (wanted.kind == "key") != (wanted.client_id is not None):
-        raise ConfigError("client_id goes with kind key, and says whose it is")
-    return rule.of_key(wanted.client_id, wanted.value) or wanted.value
+    if (wanted.kind in _OF_CLIENTS) != (wanted.client_id is not None):
+        raise ConfigError(f"client_id goes with kind {' and '.join(_OF_CLIENTS)}, and says whose it is")
+    of_client = _OF_CLIENTS.get(wanted.kind)
+    return (of_client(wanted.client_id, wanted.value) if of_client is not None else None) or wanted.value
 
 
 async def _check_reach(call: Call, wanted: RevocationNew) -> None:
