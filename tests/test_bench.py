@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -27,7 +27,8 @@ def serving(answer: Callable[[str], tuple[int, str]]) -> Iterator[int]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
-            self.wfile.write(text.encode())
+            with suppress(BrokenPipeError):  # the generator has its number, and ends
+                self.wfile.write(text.encode())
 
         def log_message(self, *_: object) -> None: ...
 

@@ -8,6 +8,8 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -280,11 +282,30 @@ def test_roles_load_alone(role: str) -> None:
     assert not strangers, f"`import {role}` also loads what belongs to another role:{listed(sorted(strangers))}"
 
 
-def names_of(class_name: str, module: ast.Module) -> set[str]:
-    """Every name the class has in this module: its own, and those it was imported under."""
-    imports = (node for node in ast.walk(module) if isinstance(node, ast.ImportFrom))
-    aliases = {alias.asname for node in imports for alias in node.names if alias.name == class_name and alias.asname}
-    return {class_name, *aliases}
+@dataclass(frozen=True)
+class Classes:
+    """The classes that one module defines, imports under another name, and calls."""
+
+    defined: frozenset[str]
+    aliases: tuple[tuple[str, str], ...]
+    calls: tuple[tuple[str, int], ...]  # with the line
+
+    def names_of(self, class_name: str) -> set[str]:
+        """Every name the class has in this module: its own, and those it was imported under."""
+        return {class_name, *(alias for name, alias in self.aliases if name == class_name)}
+
+
+@cache
+def classes_in(path: Path) -> Classes:
+    """Kept, for every proof asks; without the nodes, which are a million."""
+    nodes = list(ast.walk(tree(path)))
+    imported = [alias for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    calls = [(called(node), node.lineno) for node in nodes if isinstance(node, ast.Call)]
+    return Classes(
+        frozenset(node.name for node in nodes if isinstance(node, ast.ClassDef)),
+        tuple((alias.name, alias.asname) for alias in imported if alias.asname),
+        tuple((name, line) for name, line in calls if name is not None),
+    )
 
 
 def called(call: ast.Call) -> str | None:
@@ -302,9 +323,9 @@ def makers(proof: str) -> dict[str, list[int]]:
     for path in modules():
         if not shown(path).startswith(room):
             continue
-        module = tree(path)
-        names = names_of(class_name, module)
-        lines = [node.lineno for node in ast.walk(module) if isinstance(node, ast.Call) and called(node) in names]
+        module = classes_in(path)
+        names = module.names_of(class_name)
+        lines = [line for name, line in module.calls if name in names]
         if lines:
             found[shown(path)] = sorted(lines)
     return found
@@ -315,7 +336,7 @@ def is_home(module: str, home: str) -> bool:
 
 
 def defined_classes() -> set[str]:
-    return {node.name for path in modules() for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)}
+    return {name for path in modules() for name in classes_in(path).defined}
 
 
 @pytest.mark.parametrize("proof", sorted(PROOFS))

@@ -31,6 +31,7 @@ from tests.attacks.bench import (
     running,
 )
 from tests.rfc.conftest import guarded
+from tests.rsa_keys import rsa_key
 
 from affiant.jose import base64url, compact, keys
 from affiant.jose.algorithms import ASYMMETRIC
@@ -42,7 +43,7 @@ from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import ABSENT, ISSUER, NOW
 
-RSA = keys.generate("RS256")
+RSA = rsa_key()
 OFF_CURVE = {
     "kty": "EC",
     "crv": "P-256",

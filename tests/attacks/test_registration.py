@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 from tests.attacks.bench import API, MAX_ERROR, OTHER_API, Bench, hurry, piece_of, row, running
 from tests.attacks.registering import PUBLIC, body, invite, register, roca_modulus
+from tests.rsa_keys import rsa_key
 from tests.wire import ADDRESS, JSON_TYPE, Reply, Request
 
-from affiant.jose import base64url, compact, keys
+from affiant.jose import base64url, compact
 from affiant.reasons import Reason
 from affiant.server.request.limits import Rate, Rates
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, KEY, NOW
 
 PRIVATE = KEY.to_jwk()
-RSA = keys.generate("RS256")
+RSA = rsa_key()
 METADATA, KEYS, URI, SCOPE = (
     Reason.REGISTRATION_METADATA,
     Reason.REGISTRATION_KEYS,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.admin import ADMIN, ISSUER, MASTER, NOW, make_gate, member, open_api
+from tests.rsa_keys import rsa_key
 
 from affiant.cli.connection.admin import Admin
 from affiant.cli.connection.local import call
@@ -23,7 +24,7 @@ from affiant.storage.ports import Store
 from affiant.storage.records import Client
 
 API = "https://orders.example"
-KEY, NEXT, GONE = keys.generate("ES256"), keys.generate("PS256"), keys.generate("ES256")
+KEY, NEXT, GONE = keys.generate("ES256"), rsa_key("PS256"), keys.generate("ES256")
 CLIENTS: list[dict[str, Any]] = [
     {"client_id": "billing", "jwks": {"keys": [KEY.public().to_jwk(), GONE.public().to_jwk()]}, "scope": ["r", "w"]},
     {

@@ -49,7 +49,7 @@ def test_demo_ends_well(tmp_path: Path) -> None:
         (["token", "-c", "nowhere.json"], 3, "nowhere.json"),
         (["client", "show", "billing"], 3, "affiant-data: give the server's data folder with --data"),
         (["client", "new", "a b"], 8, "1 to 256"),
-        (["serve", "--data", "/proc/nowhere"], 3, "--data"),
+        (["serve", "--port", "0", "--data", "/proc/nowhere"], 3, "--data"),
         (["serve", "--issuer", "http://as.example"], 8, "https://"),
         (["serve", "--port", "99999"], 8, "--port: write a whole number from 0 to 65535, not '99999'"),
         (["inspect", "no.jwt"], 8, "not a signed JWT"),

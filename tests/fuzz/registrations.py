@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 from tests.certificates import make
 from tests.fuzz.house import FOREIGN, STRANGER
 from tests.fuzz.strategies import INDEX, TEXTS, VALUES, some, spelt
+from tests.rsa_keys import rsa_key
 from tests.wire import Request
 
-from affiant.jose import keys
 from affiant.server.registration.metadata import MEMBERS
 from affiant.testing import KEY
 
 Strategy = st.SearchStrategy
 
-RSA, CERTIFIED = keys.generate("RS256"), make(dn="CN=fuzz")
+RSA, CERTIFIED = rsa_key(), make(dn="CN=fuzz")
 _PUBLIC: tuple[dict[str, Any], ...] = tuple(key.public().to_jwk() for key in (KEY, FOREIGN, STRANGER, RSA))
 _SINGLE = st.one_of(
     st.sampled_from((*_PUBLIC, CERTIFIED.public.to_jwk(), KEY.to_jwk(), {"kty": "oct", "k": "A" * 43})), VALUES

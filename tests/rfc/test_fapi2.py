@@ -10,6 +10,7 @@ import pytest
 from tests.attacks.bench import BOUND
 from tests.rfc.conftest import API, running
 from tests.rfc.test_rfc8705 import CERTIFICATES, NAMED, PROXY, behind
+from tests.rsa_keys import rsa_key
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url, compact, keys
@@ -31,7 +32,7 @@ from affiant.testing import ISSUER, KEY, NOW, Server, basic, proof
 REFRESHING = ("client_credentials", "refresh_token")
 DAY = 86_400
 MASTER = MasterKey.from_bytes(bytes(32))
-P384, RSA = keys.generate("ES384"), keys.generate("PS256")
+P384, RSA = keys.generate("ES384"), rsa_key("PS256")
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ from tests.certificates import Made, make
 from tests.rfc.conftest import running
 from tests.rfc.registering import MINE, Registered, jwks, metadata, refused, register, registered
 from tests.rfc.test_rfc8705 import CERTIFICATES, PROXY, behind
+from tests.rsa_keys import rsa_key
 
 from affiant.jose import jwk, keys
 from affiant.server.registry.profiles import FAPI_2
 from affiant.storage.memory import MemoryStore
 from affiant.testing import Server
 
-RSA = keys.generate("RS256")
+RSA = rsa_key()
 
 
 @pytest.fixture

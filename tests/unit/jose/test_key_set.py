@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 from tests.attacks.registering import roca_modulus
+from tests.rsa_keys import rsa_key
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url, keys
 from affiant.jose.key_set import MAX_GIVEN, MAX_MEMBERS, KeySet, Reader, describe
 
 GOOD, OTHER = (keys.generate("ES256").public().to_jwk() for _ in range(2))
-RSA = {name: value for name, value in keys.generate("RS256").public().to_jwk().items() if name != "alg"}
+RSA = {name: value for name, value in rsa_key().public().to_jwk().items() if name != "alg"}
 READERS = [KeySet.parse, KeySet.parse_given]
 
 

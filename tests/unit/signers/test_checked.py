@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import HashAlgorithm
+from tests.rsa_keys import rsa_key
 
 from affiant.client import Service
 from affiant.errors import LocalError, RemoteError, Unreachable
@@ -21,7 +22,7 @@ from affiant.signers.held import Description, HeldSigner, make_signer
 
 DATA = b"header.claims"
 SHA = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
-KEYS = {alg: keys.generate(alg) for alg in ("ES256", "ES384", "ES512", "RS256", "Ed25519")}
+KEYS = {alg: keys.generate(alg) for alg in ("ES256", "ES384", "ES512", "Ed25519")} | {"RS256": rsa_key()}
 KEYS |= {alg: keys.parse_private_jwk(KEYS["RS256"].to_jwk() | {"alg": alg}) for alg in ("RS384", "PS256", "PS512")}
 
 

@@ -10,9 +10,11 @@ import asyncpg
 import click
 import pytest
 from click.testing import CliRunner, Result
+from tests.loopback import free_port
 from tests.unit.cli.commands import LEAVES
 from tests.unit.client.conftest import Answer, Foreign
 
+from affiant.cli.connection import data
 from affiant.cli.connection.data import ISSUER, load, with_new_store, with_store
 from affiant.cli.main import affiant
 from affiant.errors import ConfigError
@@ -166,6 +168,7 @@ def test_explain_names_the_data_that_it_judged_by(tmp_path: Path) -> None:
 def test_assumed_issuer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials files made before the first start of the server name the default address."""
     told = "! no server has run with "
+    monkeypatch.setattr(data, "DEFAULT_PORT", free_port())  # another server may listen on the real one
     assert told in _run("admin", "bootstrap", "alice").stderr
     monkeypatch.setenv("AFFIANT_ISSUER", "https://as.example")
     assert told not in _run("admin", "bootstrap", "carol").stderr

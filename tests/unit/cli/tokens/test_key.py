@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.rsa_keys import rsa_key
 from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 
 from affiant.cli.tokens import key as commands
 from affiant.errors import LocalError
-from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
-RSA = keys.generate("RS256")
+RSA = rsa_key()
 
 
 @pytest.fixture

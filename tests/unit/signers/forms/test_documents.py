@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.rsa_keys import rsa_key
 
 from affiant import Service
 from affiant.errors import ConfigError, LocalError
@@ -33,7 +34,7 @@ from affiant.signers.forms.rounds import MAX_ROUNDS
 from affiant.signers.local import load_signer
 from affiant.signers.sources import find_mark
 
-KEYS = {alg: keys.generate(alg) for alg in ("ES256", "ES384", "Ed25519", "RS256")}
+KEYS = {alg: keys.generate(alg) for alg in ("ES256", "ES384", "Ed25519")} | {"RS256": rsa_key()}
 KEY, OTHER = KEYS["ES256"], KEYS["ES384"]
 PASSWORD = "pass word\u00e9-canary"
 WRAPS: dict[str, Callable[[bytes], Any]] = {"bytes": bytes, "base64": lambda data: b64encode(data).decode()}

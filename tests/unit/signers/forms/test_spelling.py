@@ -14,13 +14,14 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from tests.rsa_keys import rsa_key
 
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.signers.forms.documents import parse_private_key
 from affiant.signers.forms.spelling import is_key, unwrap
 
-KEYS = {alg: keys.generate(alg) for alg in ("ES256", "ES384", "Ed25519", "RS256")}
+KEYS = {alg: keys.generate(alg) for alg in ("ES256", "ES384", "Ed25519")} | {"RS256": rsa_key()}
 KEY = KEYS["ES256"]
 
 
