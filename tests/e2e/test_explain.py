@@ -140,8 +140,9 @@ def test_observe_and_check(server: Server) -> None:
     changed = server.affiant("client", "update", "old", "--observe", "audience")
     assert changed["observe"] == ["audience"]
     _until_seen(server, "old", endpoint)
-    (found,) = server.affiant("client", "check", "old")
+    found, unowned = server.affiant("client", "check", "old")
     assert (found["client_id"], found["reason"]) == ("old", "assertion.audience")
+    assert unowned == {"client_id": "old", "reason": "client.no_owner"}
     assert server.affiant("explain", found["trace_id"])["observed"] == ["assertion.audience"]
     assert server.affiant("client", "update", "old", "--enforce", "audience")["observe"] == []
     assert "affiant explain" in server.run("client", "check").stdout

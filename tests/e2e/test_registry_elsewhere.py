@@ -85,7 +85,9 @@ def test_a_service_and_its_api(owned: Server) -> None:
     assert json.loads(record["before"]) == {
         "scope": ["orders.read"], "dpop_bound_access_tokens": False, "jti_policy": "strict"
     }  # fmt: skip
-    assert there(owned, "client", "check") == owned.affiant("client", "check") == []
+    found = there(owned, "client", "check")
+    assert found == owned.affiant("client", "check")
+    assert {one["reason"] for one in found} == {"client.no_owner"}
 
 
 def test_who_has_a_key_or_an_address_gives_that(owned: Server) -> None:

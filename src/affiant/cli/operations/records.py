@@ -154,7 +154,7 @@ async def _after(api: Admin, wanted: Selection, seen: dict[str, Any]) -> list[An
             return found
 
 
-NO_OWNER = "client.no_owner"
+NO_OWNER, NAMES_ONLY = "client.no_owner", "rule.names_only"
 
 
 async def breaches(api: Admin, name: str | None, since: float) -> list[dict[str, Any]]:
@@ -171,6 +171,15 @@ async def breaches(api: Admin, name: str | None, since: float) -> list[dict[str,
 
     await api.lines("/audit", take, client_id=name, since=since)
     return [found[key] for key in sorted(found)]
+
+
+async def weak_rules(api: Admin, name: str | None) -> list[dict[str, Any]]:
+    """Return the enabled rules that rest on names alone, which another tenant of the platform could take over."""
+    return [
+        {"client_id": rule["client_id"], "reason": NAMES_ONLY, "rule": rule["name"]}
+        for rule in await api.all("/rules")
+        if rule["names_only"] and rule["enabled"] and name in (None, rule["client_id"])
+    ]
 
 
 async def without_owner(api: Admin, name: str | None) -> list[dict[str, Any]]:

@@ -233,7 +233,7 @@ def remove(name: str, place: Place) -> None:
 @click.option("--days", type=click.IntRange(1, 365), default=7, help="how far to look back (default: 7)")
 @admin_options
 def check(name: str | None, days: int, place: Place) -> None:
-    """List services that strict rules would stop, and those without owner.
+    """List services that strict rules would stop.
 
     From what they sent: those with a legacy policy, and those observed.
 
@@ -241,7 +241,8 @@ def check(name: str | None, days: int, place: Place) -> None:
     affiant client check
     affiant client check old --days 30
 
-    A service that is not listed sent nothing in that time that strict rules would refuse, and has an owner.
+    Also listed: services without an owner, and rules that rest on names. A service that is not listed sent nothing in
+    that time that strict rules would refuse.
     """
     found = place.run(lambda api: records.breaches(api, name, time.time() - days * _DAY))
     lines = [
@@ -254,7 +255,9 @@ def check(name: str | None, days: int, place: Place) -> None:
     lines += [
         f"{one['client_id']}  {one['reason']}  affiant client update {one['client_id']} --owner NAME" for one in unowned
     ]
-    show([*found, *unowned], *lines)
+    weak = place.run(lambda api: records.weak_rules(api, name))
+    lines += [f"{one['client_id']}  {one['reason']}  affiant rule show {one['rule']}" for one in weak]
+    show([*found, *unowned, *weak], *lines)
 
 
 def _register_all(place: Place, clients: Sequence[_New]) -> list[dict[str, Any]]:
