@@ -1,78 +1,34 @@
 """The mistake zoo: what explain prints first, typed as it stands, makes the next request succeed."""
 
-import asyncio
-import gc
-import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx2
 import pytest
 from cryptography.hazmat.primitives import serialization
 from tests.zoo.caller import Caller, Clock, Request
+from tests.zoo.house import House
 from tests.zoo.mistakes import FOREIGN, MISTAKES, NEVER, Mistake
 
-from affiant.cli.main import affiant
 from affiant.jose import keys
 from affiant.oauth import names
 from affiant.reasons import Reason
-from affiant.server import app
-from affiant.server.explain import captured, hints
-from affiant.server.explain.explainer import Explainer
-from affiant.server.explain.explanation import Explanation
+from affiant.server.explain import hints
 from affiant.server.explain.fix import Fix
 from affiant.server.keys import master_key
-from affiant.storage.sqlite import SqliteStore
-from affiant.storage.sqlite.store import FILE_NAME
-from affiant.testing import Server
 
 ISSUER = "http://127.0.0.1:8377"
 EC, OTHER_EC, STRANGER, RSA = (keys.generate(alg) for alg in ("ES256", "ES256", "ES256", "RS256"))
 SCOPES = ("orders.read", "orders.write")
 
 
-class House(Server):
-    """A server on a data folder, as `affiant serve` runs it."""
-
-    explainer: Explainer
-    folder: Path
-
-    async def send(self, request: Request) -> int:
-        return (await self.answer(request)).status_code
-
-    async def answer(self, request: Request) -> httpx2.Response:
-        return await self.http.request(
-            request.method, request.url, headers=request.headers, content=request.body.encode()
-        )
-
-    async def trace(self, trace_id: str, *, looks: bool) -> Explanation:
-        """What the log says of this request, once somebody has looked for its mistake."""
-        for _ in range(1000 if looks else 0):
-            if await self.store.audit_log.find(hints.trace_id(trace_id)) is not None:
-                break
-            await asyncio.sleep(0.01)
-        record = await self.store.audit_log.find(trace_id)
-        assert record is not None
-        return await self.explainer.explain_record(record)
-
-    async def explain(self, text: str) -> Explanation:
-        return await self.explainer.explain(captured.parse(text), now=self.clock.now)
-
-
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     monkeypatch.setattr(hints, "SECONDS", 0.01)  # what a mistake was is found out at once
     monkeypatch.setenv(master_key.ENVIRONMENT, bytes(range(32)).hex())  # the server's, for commands
-    data = tmp_path / "affiant-data"
-    data.mkdir()
-    store = SqliteStore(data / FILE_NAME, audit_key=master_key.load(data).audit)
-    async with House.in_process(issuer=ISSUER, store=store) as made:
+    async with House.on_folder(tmp_path, ISSUER) as made:
         await made.add_api("https://api.example", scope=(*SCOPES, "invoices.read"), is_default=True)
         await made.add_api("https://other.example", name="other", scope=SCOPES)
         await _add_clients(made)
-        await store.settings.put("issuer", ISSUER)
-        made.explainer = app.build_explainer(issuer=ISSUER, store=store, master_key=made.master_key)
-        made.folder = tmp_path
         yield made
 
 
@@ -111,20 +67,12 @@ def _caller(house: House, mistake: Mistake) -> Caller:
 
 
 async def _command(house: House, line: str) -> None:
-    """Type a command, at the server's folder, with the file that it asks for in its place."""
+    """Type a command, with the file that it asks for in its place."""
     public = STRANGER.key.public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     file = house.folder / "public.pem"
     file.write_bytes(pem)
-    words = shlex.split(line.replace("PUBLIC_KEY_FILE", str(file)))
-    assert words[0] == "affiant"
-    thresholds = gc.get_threshold()
-    try:
-        await asyncio.to_thread(
-            affiant.main, [*words[1:], "--data", str(house.folder / "affiant-data")], standalone_mode=False
-        )
-    finally:
-        gc.set_threshold(*thresholds)  # a command that runs alone raises them
+    await house.type(line, {"PUBLIC_KEY_FILE": file})
 
 
 async def _request(house: House, caller: Caller, mistake: Mistake) -> Request:

@@ -182,6 +182,7 @@ class _Parts:
         limits: Limits,
         clock: Callable[[], float],
         fetch: Fetch | None,
+        trust_keys: TrustKeys | None = None,
     ) -> None:
         self.issuer, self.store, self.master_key, self.options = issuer, store, master_key, options
         self.vault, self.limits, self.clock = vault, limits, clock
@@ -195,7 +196,7 @@ class _Parts:
             fresh_seconds=options.fresh_seconds,
         )
         # Two caches: the places for fetches of clients, who register themselves, are none of the trusts'.
-        self.remote_keys, self.trust_keys = RemoteKeys(fetch), TrustKeys(fetch)
+        self.remote_keys, self.trust_keys = RemoteKeys(fetch), trust_keys or TrustKeys(fetch)
         self.uses = Uses(store.key_uses)
         self.inquiry = Inquiry(store.ledger, clock)
         self.signers = Signers(self.directory, store, vault, clock=clock)
@@ -275,6 +276,7 @@ class _Parts:
                 store=self.store,
                 master_key=self.master_key,
                 options=self.options,
+                trust_keys=self.trust_keys,
             ),
             calendar=self.options.calendar,
             vault=self.vault,
@@ -321,8 +323,18 @@ class _LateFetcher:
         return await self._fetch(uri, ca=ca)
 
 
-def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options: Options | None = None) -> Explainer:
-    """The same decisions without a commit, on a store that is open."""
+def build_explainer(
+    *,
+    issuer: str,
+    store: Store,
+    master_key: MasterKey,
+    options: Options | None = None,
+    trust_keys: TrustKeys | None = None,
+) -> Explainer:
+    """The same decisions without a commit, on a store that is open.
+
+    Keys of trusts are those of the running server, or else fetched: an operator tries a token before a job sends one.
+    """
     from affiant.server.explain.explainer import Explainer  # noqa: PLC0415 - no token needs it
 
     options = options or Options()
@@ -330,7 +342,8 @@ def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options
     # request is believed, and the certificate in its header with it.
     options = replace(options, dpop_nonces="off", certificates=options.certificates.believing_all())
     limits = Limits(Rates(), key=limits_key(master_key))
-    parts = _Parts(issuer, store, master_key, options, Vault(master_key), limits, time.time, None)
+    trust_keys = trust_keys or TrustKeys(_LateFetcher(options.jwks_uri_allowed))
+    parts = _Parts(issuer, store, master_key, options, Vault(master_key), limits, time.time, None, trust_keys)
     return Explainer(issuer, parts.token_endpoint(), parts.directory, store)
 
 

@@ -25,6 +25,9 @@ from affiant.server.request.caller import Caller
 from affiant.server.request.notes import Notes
 from affiant.system.values import Value
 
+# What programs send that did not look whether the platform gave them a token.
+NO_TOKENS = ("null", "None", "undefined")
+
 
 class Sent(msgspec.Struct):
     """The parts of a request that can authenticate a client."""
@@ -41,6 +44,8 @@ class Sent(msgspec.Struct):
 
     def parse(self, text: str) -> Unverified:
         """Take the assertion of the request apart (step 3), once for all methods."""
+        if text in NO_TOKENS:
+            raise Rejected(Reason.JWT_PARTS, detail=f"{text} in place of a token")
         if self.parsed is None:
             self.parsed = assertion.parse(text)
         return self.parsed
@@ -50,11 +55,13 @@ class Sent(msgspec.Struct):
         form = self.form
         text, kind = form.get("client_assertion"), form.get("client_assertion_type")
         if (text is None) != (kind is None):
-            raise Rejected(Reason.HALF_ASSERTION)
+            lacks = "client_assertion" if text is None else "client_assertion_type"
+            raise Rejected(Reason.HALF_ASSERTION, detail=f"{lacks} is missing")
         if self.grant == names.JWT_BEARER:
             text = form.get("assertion")
             if text is None:
-                raise Rejected(Reason.MISSING_PARAMETER, expected="assertion")
+                sent = "client_assertion was sent" if form.get("client_assertion") is not None else ""
+                raise Rejected(Reason.MISSING_PARAMETER, expected="assertion", detail=sent)
         elif text is not None and kind not in names.ASSERTION_TYPES:
             raise Rejected(Reason.ASSERTION_TYPE, expected=names.JWT_BEARER_ASSERTION_TYPE)
         return text

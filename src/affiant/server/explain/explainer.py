@@ -77,6 +77,8 @@ class Explainer:
         of_rule = token.client_id if token is not None else None
         name = record.get("client_id") or record.get("client_claimed") or of_rule
         facts.client = await self._directory.client(name) if name else None
+        if facts.client is None and token is None and is_platforms(name, None):
+            facts.presented = Presented(str(name), {}, await self._directory.federation())
 
     async def _try(self, facts: Facts, trust: str | None) -> list[Rejected]:
         """Judge a platform's token by trusts and rules; return every refusal. The facts then have the token."""

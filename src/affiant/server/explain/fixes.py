@@ -38,7 +38,6 @@ _LIBRARY = "token = jwt.encode(claims, key, algorithm=alg, headers=header)"
 _HALF_HOUR = 1800
 _MILLISECONDS = 10**11  # the year 5138 in seconds: a larger number counts a smaller unit
 _PLAIN = re.compile(r"[A-Za-z0-9._~][A-Za-z0-9._~-]{0,63}")
-_NOTHING = ("null", "none", "undefined", "nil")  # from a platform's answer without a token
 _EMPTY = (
     "the assertion is empty: the platform gave the job no token. A workflow of GitHub needs this permission; in others,"
     " look at the step that gets the token"
@@ -114,17 +113,25 @@ def _not_fetched(refusal: Rejected, _: Facts) -> Fix | None:
     return Fix("affiant explain TRACE_ID", "nothing is fetched here: ask for the trace_id of the answer instead")
 
 
-def _missing(refusal: Rejected, facts: Facts) -> Fix | None:
+def _missing(refusal: Rejected, _: Facts) -> Fix | None:
     if refusal.expected == "assertion":
-        if facts.form is not None and facts.form.get("client_assertion") is None:
+        if not refusal.detail:
             return Fix(NO_ID_TOKEN, _EMPTY)
         return Fix(_GRANT, "with this grant the JWT goes into assertion; client_assertion goes with client_credentials")
     return Fix(_GRANT, "the grant is not named") if refusal.expected == "grant_type" else None
 
 
-def _half(_: Rejected, facts: Facts) -> Fix:
-    is_named = facts.form is not None and facts.form.get("client_assertion_type") is not None
-    return Fix(NO_ID_TOKEN, _EMPTY) if is_named else Fix(_TYPE, Reason.HALF_ASSERTION.value.fix)
+def _half(refusal: Rejected, _: Facts) -> Fix:
+    if refusal.detail.startswith("client_assertion is"):
+        return Fix(NO_ID_TOKEN, _EMPTY)
+    return Fix(_TYPE, Reason.HALF_ASSERTION.value.fix)
+
+
+def _authorization(refusal: Rejected, _: Facts) -> Fix | None:
+    if refusal.detail != "Bearer":
+        return None
+    line = f'headers.pop("Authorization"); form["client_assertion"] = token; {_TYPE}'
+    return Fix(line, "Bearer is for an access token at an API; what proves who asks for one goes into the form")
 
 
 def _grant(_: Rejected, facts: Facts) -> Fix:
@@ -141,8 +148,8 @@ def _characters(_: Rejected, facts: Facts) -> Fix:
     return Fix(_ENCODE, "it is base64, with + / or =; a JWT needs base64url without padding")
 
 
-def _parts(_: Rejected, facts: Facts) -> Fix:
-    if facts.text.strip("\"' ").lower() in _NOTHING:
+def _parts(refusal: Rejected, facts: Facts) -> Fix:
+    if refusal.detail.endswith("in place of a token"):
         return Fix(NO_ID_TOKEN, _EMPTY)
     number = facts.text.count(".") + 1
     return Fix(_LIBRARY, f"{number} part{'s' if number > 1 else ''} cannot be a signed JWT: header.payload.signature")
@@ -402,6 +409,7 @@ _ROWS = {
     Reason.MISPLACED_ASSERTION: Row(
         f'form["client_assertion"] = form.pop("assertion"); {_TYPE}; {_ALONE}; claims["sub"] = claims["iss"]'
     ),
+    Reason.BASIC_MALFORMED: Row(_authorization),
     Reason.NO_CREDENTIALS: Row(f'form["client_assertion"] = token; {_TYPE}'),
     Reason.JWT_CHARACTERS: Row(_characters),
     Reason.JWT_PARTS: Row(_parts),

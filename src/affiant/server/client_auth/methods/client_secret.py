@@ -94,7 +94,7 @@ def _basic(value: bytes, client_id: str | None) -> Secret:
         # RFC 6749 section 2.3.1: both were form-encoded before they were joined.
         name, secret = unquote_plus(user, errors="strict"), unquote_plus(password, errors="strict")
     except (binascii.Error, ValueError):
-        raise Rejected(Reason.BASIC_MALFORMED) from None
+        raise Rejected(Reason.BASIC_MALFORMED, detail=_scheme(value)) from None
     if not (colon and name and secret):
         raise Rejected(Reason.BASIC_MALFORMED)
     if client_id is not None and client_id != name:

@@ -15,10 +15,10 @@ from affiant.server.explain.federation import unmet
 from affiant.server.explain.federation.jobs import Job
 from affiant.server.explain.federation.presented import Presented
 from affiant.server.explain.fix import Fix, command, quoted
+from affiant.server.registry.federation import claims as kept_claims
 from affiant.system.text import printable
 
 _DAY = 86_400
-_OLD_UPLOAD = 30 * _DAY
 _CLOCK = "timedatectl set-ntp true"
 _KEEP = "Keep the access token until it expires, and exchange the job's token once."
 TOKEN_FILE = "TOKEN_FILE"  # noqa: S105 - in a line, the file that `affiant trust test` was given
@@ -67,7 +67,7 @@ def _near(known: str, issuer: str) -> str:
 
 
 def _names(_: Rejected, facts: Facts, presented: Presented) -> Fix | None:
-    if presented.issuer != "kubernetes":
+    if presented.job.name != "kubernetes":
         return None
     why = "it is the legacy token of a Secret, without audience and end; mount a projected one in its place"
     return Fix(_asked(presented, facts), why)
@@ -79,18 +79,16 @@ def _disabled(_: Rejected, __: Facts, presented: Presented) -> Fix | None:
     return Fix(command("trust", "enable", presented.trust.name), f"the trust {presented.trust.name} was disabled")
 
 
-def _keys(refusal: Rejected, facts: Facts, presented: Presented) -> Fix | None:
+def _keys(refusal: Rejected, _: Facts, presented: Presented) -> Fix | None:
     trust = presented.trust
     if trust is None:
         return None
     upload = _upload(presented, trust.name)
+    known = refusal.detail or f"trust {trust.name}"
     if trust.record.jwks is None:
-        return Fix(upload, f"the keys of {trust.record.issuer} cannot be fetched: upload them")
-    if refusal.reason is Reason.TRUST_KEYS:
-        return None
-    age = int((facts.now - trust.record.jwks_at) // _DAY) if trust.record.jwks_at else 0
-    which = refusal.got or "the signature"
-    return Fix(upload, f"the keys of {trust.name}, uploaded {age} days ago, do not fit {which}: upload the new ones")
+        return Fix(upload, f"{known}: upload the keys, if this server cannot reach the issuer")
+    which = f"the token has {refusal.got}" if refusal.got else "none of its keys made the signature"
+    return Fix(upload, f"{known}, and {which}: upload the keys of today")
 
 
 def _upload(presented: Presented, name: str) -> str:
@@ -102,7 +100,8 @@ def _upload(presented: Presented, name: str) -> str:
 
 def _key_unknown(refusal: Rejected, facts: Facts, presented: Presented) -> Fix | None:
     if presented.trust is not None and presented.trust.record.jwks is None:
-        why = f"{presented.trust.record.issuer} publishes no key that fits {refusal.got or 'the token'}"
+        issuer = presented.trust.record.issuer
+        why = f"{issuer} publishes no key that fits {refusal.got or 'the token'}: it may be of another cluster, or old"
         return Fix(_again(presented, facts), why)
     return _keys(refusal, facts, presented)
 
@@ -178,7 +177,10 @@ def _jti(_: Rejected, __: Facts, presented: Presented) -> Fix | None:
 
 
 def _refuses(refusal: Rejected, _: Facts, presented: Presented) -> Fix:
-    if presented.job.name == "github" and refusal.got.startswith("event_name "):
+    claim = kept_claims.plain(refusal.got.partition(" ")[0])
+    if claim.endswith("ssh-rerun"):
+        return Fix(unmet.WITHOUT_SSH, f"{refusal.got}: a person can be inside such a job")
+    if presented.job.name == "github" and claim == "event_name":
         return Fix(unmet.push(presented), f"{refusal.got}: outsiders can cause such a run")
     return Fix("Run the job another way.", f"the trust refuses {refusal.got}: outsiders can get such a token")
 

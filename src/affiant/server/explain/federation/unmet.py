@@ -20,6 +20,7 @@ from affiant.server.registry.federation.nearest import Compared, Nearest
 
 _FOREIGN_EVENTS = ("pull_request", "pull_request_target", "workflow_run")
 _IMMUTABLE = re.compile(r"(?:^|[_/-])(?:u?uid|oid|tid|id)$|(?:Uuid|account)$")
+WITHOUT_SSH = "Run the job again without SSH."
 _ALIKE = 0.75
 _PROTECTED = """rules: [{if: '$CI_COMMIT_REF_PROTECTED == "true"'}]"""
 
@@ -175,7 +176,7 @@ def _account(_: Presented, one: Compared, wanted: str) -> Fix | None:
 def _rerun(_: Presented, one: Compared, __: str) -> Fix | None:
     if one.got is not True:
         return None
-    return Fix("Run the job again without SSH.", "a person can be inside a job that was run again with SSH")
+    return Fix(WITHOUT_SSH, "a person can be inside a job that was run again with SSH")
 
 
 _OF_JOB = {
