@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.platforms import github, gitlab, hosts
+from tests.platforms import github, gitlab, hosts, kubernetes
 from tests.platforms.issuer import Issuer, signed, stranger
 from tests.platforms.token import ABSENT, AUDIENCE, put
+from tests.platforms.trap import Good
 from tests.platforms.traps import GOOD
-from tests.unit.server.federation.registering import ask, audited, form, refused, trusting
+from tests.unit.server.federation.registering import add, ask, audited, form, refused, trusting
 
 from affiant.testing import Server
 from affiant.testing.clock import NOW
@@ -138,6 +139,38 @@ async def test_subject_of_a_trust_domain_needs_the_keys_of_the_domain(server: Se
 )
 async def test_audience_is_the_expected_one_alone(server: Server, audience: object) -> None:
     assert await refused(server, _claims(aud=audience)) == "trust.audience"
+
+
+@pytest.mark.rfc(7523, "3(3)")
+@pytest.mark.parametrize("is_list", [False, True])
+@pytest.mark.parametrize(
+    ("expected", "taken"),
+    [
+        ((), {AUDIENCE, f"{AUDIENCE}/token"}),
+        (("api://affiant",), {"api://affiant"}),
+        (("api://affiant", AUDIENCE), {"api://affiant", AUDIENCE}),
+    ],
+)
+async def test_audiences_of_a_trust(expected: tuple[str, ...], taken: set[str], is_list: bool) -> None:
+    """The issuer identifier and the token endpoint unless the trust names others."""
+    async with trusting() as server:
+        await add(server, GOOD["github"], audiences=list(expected))
+        for audience in (AUDIENCE, f"{AUDIENCE}/token", "api://affiant", "https://other.example"):
+            text = signed(github.job().changed({"/aud": [audience] if is_list else audience}))
+            if audience in taken:
+                assert (await ask(server, text))["client_id"] == "github"
+            else:
+                assert await refused(server, text) == "trust.audience"
+
+
+async def test_legacy_token_is_refused_where_its_issuer_is_trusted() -> None:
+    """Its operator can trust an issuer that is no URL; RFC 7523 section 3 wants an audience and an end."""
+    legacy = kubernetes.legacy()
+    good = Good(legacy.changed({"/aud": AUDIENCE}).lasting(600), {"/sub": kubernetes.ORDERS.subject}, replay="reused")
+    async with trusting(good) as server:
+        assert (await ask(server, signed(good.token)))["client_id"] == "kubernetes"
+        assert await refused(server, signed(legacy)) == "trust.audience"
+        assert await refused(server, signed(legacy.changed({"/aud": AUDIENCE}))) == "assertion.exp"
 
 
 @pytest.mark.parametrize("jti", ["", None, 5, ["a"], "x" * 1025, ABSENT])

@@ -1,5 +1,6 @@
 """Keys where the platforms publish them: real https, under the names of the platforms, found from the issuer alone."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,8 @@ from tests.unit.server.federation.registering import add, ask, audited, form, re
 from affiant.testing import Server
 
 OTHER_ENTRA = Good(clouds.entra(version=2), clouds.entra_pins(), "api://affiant", 86_400, "if-present")
+# All is right but the issuer.
+MOVED = json.dumps({**Issuer.of(github.job()).discovery, "issuer": f"{github.ISSUER}/acme"}).encode()
 ALL = {**GOOD, "entra-2": OTHER_ENTRA}
 
 
@@ -84,7 +87,7 @@ async def test_new_key_is_fetched_and_an_old_one_ends(own: tuple[Issuer, Publish
 @pytest.mark.parametrize(
     ("url", "answer"),
     [
-        (f"{github.ISSUER}/.well-known/openid-configuration", (200, b'{"issuer": "https://gitlab.com"}')),
+        (f"{github.ISSUER}/.well-known/openid-configuration", (200, MOVED)),
         (f"{github.ISSUER}/.well-known/openid-configuration", (200, b"{")),
         (f"{github.ISSUER}/.well-known/openid-configuration", (500, b"{}")),
         (f"{github.ISSUER}/.well-known/jwks", (404, b"{}")),
