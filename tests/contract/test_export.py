@@ -79,7 +79,7 @@ def _ask(store: Store) -> Admin:
 
 
 async def _plan(api: Admin, wanted: Desired) -> list[plan.Step]:
-    return plan.build(wanted, await api.all("/apis"), await api.all("/clients"))
+    return plan.build(wanted, await commands.read_all(api))
 
 
 async def test_a_plan_of_an_export_is_empty(store: Store, tmp_path: Path) -> None:

@@ -60,6 +60,10 @@ class Member:
         """Return the typed value by the attribute of the record."""
         return {self.name: typed}
 
+    def shown(self, value: Any) -> Any:
+        """Return the JSON value that a record has after this one was given; None for no value."""
+        return None if self.kind.none is not None and value == self.kind.none else value
+
     def get(self, record: Any) -> Any:
         """Return the JSON value that a record has; None for no value."""
         value = getattr(record, self.name)

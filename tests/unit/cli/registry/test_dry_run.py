@@ -88,7 +88,7 @@ async def _registry(who: Principal) -> tuple[MemoryStore, Admin]:
 
 
 async def _plan(api: Admin, wanted: Desired) -> list[plan.Step]:
-    return plan.build(wanted, await api.all("/apis"), await api.all("/clients"))
+    return plan.build(wanted, await commands.read_all(api))
 
 
 async def _check(api: Admin, wanted: Desired) -> Role:

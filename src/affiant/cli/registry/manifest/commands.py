@@ -20,7 +20,7 @@ from affiant.cli.output import is_json, show
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.manifest import client_keys, dry_run, registry_file
 from affiant.cli.registry.manifest import plan as planning
-from affiant.cli.registry.manifest.plan import Change, Step, must_stay
+from affiant.cli.registry.manifest.plan import KEYS, Change, Found, Step, must_stay
 from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.client.credentials.file import file_name
 from affiant.errors import ConfigError, Error, Refused
@@ -39,7 +39,7 @@ _folder_option = click.option(
     help="folder for NAME.affiant.json of each client that gets a secret",
 )
 _CHANGED = "admin.changed"
-_FOLDERS = {"api": "/apis", "client": "/clients"}
+_FOLDERS = {"api": "/apis", "client": "/clients", "trust": "/trusts", "rule": "/rules"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ def plan(file: Path, prune: bool, folder: Path | None, place: Place) -> int:
     affiant plan registry.toml
     affiant plan registry.toml --prune --url https://as.example -c deployer.affiant.json
 
-    Members of a client or an API that the file leaves out are not compared. Nor are clients and APIs that it leaves
-    out, unless with --prune.
+    Members that the file leaves out are not compared. Nor are APIs, clients, trusts and rules that it leaves out,
+    unless with --prune.
     """
     wanted = registry_file.read(file)
     found = place.run(lambda api: _plan(api, wanted, folder, prune=prune))
@@ -109,7 +109,8 @@ def apply(file: Path | None, prune: bool, yes: bool, folder: Path | None, wants_
     It stops at the first failure, and at Ctrl-C between two steps. It prints the steps that were done, and they stay;
     run it again to continue. It never overwrites a change that was made since the plan.
 
-    --prune never removes the admin API, clients that have a role in it, or clients that registered themselves.
+    --prune never removes the admin API, clients that have a role in it, clients that registered themselves, or the
+    rules of these.
     """
     if wants_schema:
         click.echo(json.dumps(registry_file.schema(), indent=2))
@@ -157,13 +158,18 @@ def _execute(found: _Planned, place: Place, folder: Path | None) -> None:
 
 
 async def _plan(api: Admin, wanted: Desired, folder: Path | None, *, prune: bool) -> _Planned:
-    apis, clients = await api.all("/apis"), await api.all("/clients")
-    keep = planning.unprunable(clients, identifier(api.issuer))
-    planned = planning.build(wanted, apis, clients, prune=prune, keep=keep)
-    planned += [planning.recovery(name) for name in lost(api, wanted, clients, folder)]
+    found = await read_all(api)
+    keep = planning.unprunable(found, identifier(api.issuer))
+    planned = planning.build(wanted, found, prune=prune, keep=keep)
+    planned += [planning.recovery(name) for name in lost(api, wanted, found.clients, folder)]
     needs = await dry_run.check(api, [step.as_change() for step in planned], first=keep)
-    others = [(kind, name) for kind, name in planning.unnamed(wanted, apis, clients) if not prune or name in keep]
-    return _Planned(planned, needs, others, client_keys.notes(wanted, clients))
+    others = [one for one in planning.unnamed(wanted, found) if not prune or one in keep]
+    return _Planned(planned, needs, others, client_keys.notes(wanted, found.clients))
+
+
+async def read_all(api: Admin) -> Found:
+    """Return all that is registered."""
+    return Found(*[await api.all(_FOLDERS[kind]) for kind in KEYS])
 
 
 def _check_folder(planned: Sequence[Step], folder: Path | None) -> None:
@@ -192,7 +198,7 @@ def _lines(step: Step) -> Iterator[str]:
     for change in step.changes:
         if step.action == "update":
             yield from _difference(change)
-        elif change.member not in ("identifier", "client_id"):
+        elif change.member != KEYS[step.kind]:
             yield f"    {change.member}  {_text(change.after)}"
 
 
@@ -212,6 +218,8 @@ def _difference(change: Change) -> Iterator[str]:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "(none)"
+    if isinstance(value, dict) and (keys := [key for key in value.get("keys", ()) if isinstance(key, dict)]):
+        return f"a JWK Set with the keys {' '.join(str(key.get('kid')) for key in keys)}"
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -17,13 +17,16 @@ _MOST_BYTES, _MOST = 48 << 10, 1000  # changes of one request: the admin API rea
 _BY_DETAIL = frozenset({"admin.invalid", "admin.exists", "admin.not_found"})
 
 
-async def check(api: Admin, changes: Sequence[Mapping[str, Any]], *, first: Collection[str] = ()) -> Role:
-    """Return the role that these changes need; raise if the server would refuse one of them."""
+async def check(api: Admin, changes: Sequence[Mapping[str, Any]], *, first: Collection[tuple[str, str]] = ()) -> Role:
+    """Return the role that these changes need; raise if the server would refuse one of them.
+
+    `first` has kind and name of those that are judged before all others.
+    """
     refused: list[Mapping[str, Any]] = []
     needs = Role.VIEWER
-    for part in _parts(sorted(changes, key=lambda change: change["name"] not in first)):
+    for part in _parts(sorted(changes, key=lambda change: (change["kind"], change["name"]) not in first)):
         judged = await api.post("/dry-run", {"changes": part})
-        refused += judged["refused"]
+        refused += [one for one in judged["refused"] if one not in refused]
         needs = Role(judged["needs"]) if Role(judged["needs"]).includes(needs) else needs
     if refused:
         error = ConfigError(f"nothing was changed: the server would refuse {len(refused)} of {len(changes)} changes")
@@ -47,14 +50,37 @@ def _why(refused: Mapping[str, Any]) -> str:
 
 
 def _parts(changes: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    part: list[Mapping[str, Any]] = []
-    size = 0
+    """Yield the changes of each request: with those that they need, which an earlier request may have had too."""
+    sizes = {_named(change): len(json.dumps(change)) for change in changes}
+    needed = _needed(changes)
+    part: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for change in changes:
-        length = len(json.dumps(change))
-        if part and (size + length > _MOST_BYTES or len(part) == _MOST):
-            yield part
-            part, size = [], 0
-        part.append(change)
-        size += length
+        wanted = {_named(one): one for one in (*needed.get(_named(change), ()), change)}
+        joined = part | wanted
+        if part and (sum(map(sizes.__getitem__, joined)) > _MOST_BYTES or len(joined) > _MOST):
+            yield list(part.values())
+            joined = wanted
+        part = joined
     if part:
-        yield part
+        yield list(part.values())
+
+
+def _needed(changes: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+    """Return, by change, those without which it would be refused.
+
+    A new rule needs its trust and its client; a trust is removed after its rules.
+    """
+    known = {_named(change): change for change in changes}
+    needed: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for change in changes:
+        members = change.get("members", {})
+        if _named(change)[:2] == ("create", "rule"):
+            of = [("create", "trust", members.get("trust")), ("create", "client", members.get("client_id"))]
+            needed[_named(change)] = [known[one] for one in of if one in known]
+        elif _named(change)[:2] == ("remove", "rule"):
+            needed.setdefault(("remove", "trust", members.get("trust")), []).append(change)
+    return needed
+
+
+def _named(change: Mapping[str, Any]) -> tuple[str, ...]:
+    return change["action"], change["kind"], change["name"]

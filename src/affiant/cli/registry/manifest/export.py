@@ -12,8 +12,10 @@ import click
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import show
-from affiant.cli.registry.manifest.registry_file import DesiredApi, DesiredClient
+from affiant.cli.registry.manifest.registry_file import DesiredApi, DesiredClient, DesiredRule, DesiredTrust
 from affiant.server.admin import views
+from affiant.server.admin.routes.federation.documents import view_rule, view_trust
+from affiant.server.registry.federation import platforms
 from affiant.storage import records
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -37,12 +39,14 @@ def export(place: Place) -> None:
 
 
 async def build(api: Admin) -> tuple[dict[str, Any], list[str]]:
-    """Return the document, and the clients that are not in it."""
+    """Return the document, and the clients that are not in it; the rules that name them are not, either."""
     clients = await api.all("/clients")
     left_out = [found["client_id"] for found in clients if found["registered_itself"]]
     apis = [_api(found) for found in await api.all("/apis")]
     entries = [await _client(api, found) for found in clients if not found["registered_itself"]]
-    return {"apis": apis, "clients": entries}, left_out
+    trusts = [_trust(found) for found in await api.all("/trusts")]
+    rules = [_rule(found) for found in await api.all("/rules") if found["client_id"] not in left_out]
+    return {"apis": apis, "clients": entries, "trusts": trusts, "rules": rules}, left_out
 
 
 def render(document: Mapping[str, Any]) -> list[str]:
@@ -63,6 +67,15 @@ async def _client(api: Admin, found: Mapping[str, Any]) -> dict[str, Any]:
         if jwks := [key["jwk"] for key in known if key["state"] != "revoked"]:
             members["jwks"] = {"keys": jwks}
     return members
+
+
+def _trust(found: Mapping[str, Any]) -> dict[str, Any]:
+    usual = view_trust(records.Trust("", "")).model_dump() | platforms.usual(found["preset"])
+    return _differing(DesiredTrust.model_fields, found, usual)
+
+
+def _rule(found: Mapping[str, Any]) -> dict[str, Any]:
+    return _differing(DesiredRule.model_fields, found, view_rule(records.Rule("", "", "")).model_dump())
 
 
 def _differing(names: Mapping[str, Any], found: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,20 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from affiant.cli.registry.manifest import client_keys
-from affiant.cli.registry.manifest.registry_file import KEEP, Desired, DesiredApi, DesiredClient
+from affiant.cli.registry.manifest.registry_file import (
+    KEEP,
+    Desired,
+    DesiredApi,
+    DesiredClient,
+    DesiredRule,
+    DesiredTrust,
+)
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.server.admin.roles import SCOPES
 from affiant.server.registry import fields, kinds
+from affiant.server.registry.federation.fields import RULE, TRUST
 from affiant.server.registry.fields import By, Table
-from affiant.server.registry.kinds import Names
+from affiant.server.registry.kinds import Conditions, Names
 
 _SAME_SECRET = {names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST}
-_ROWS: dict[str, Table[Any]] = {"client": fields.CLIENT, "api": fields.API}
+_ROWS: dict[str, Table[Any]] = {"client": fields.CLIENT, "api": fields.API, "trust": TRUST, "rule": RULE}
+# The member of each kind that names it. Order: what depends on others is after them, and is removed before them.
+KEYS = {"api": "identifier", "client": "client_id", "trust": "name", "rule": "name"}
 _SECRET = "client_secret"  # noqa: S105 - the name of a member
+
+
+class Found(NamedTuple):
+    """The documents of all that is registered."""
+
+    apis: Sequence[Mapping[str, Any]]
+    clients: Sequence[Mapping[str, Any]]
+    trusts: Sequence[Mapping[str, Any]] = ()
+    rules: Sequence[Mapping[str, Any]] = ()
+
+    def of(self, kind: str) -> dict[str, Mapping[str, Any]]:
+        """Return the documents of a kind by their names."""
+        documents = dict(zip(KEYS, self, strict=True))[kind]
+        return {document[KEYS[kind]]: document for document in documents}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +58,10 @@ class Step:
     """One change of the registry."""
 
     action: str  # create, update or remove
-    kind: str  # api or client
+    kind: str  # api, client, trust or rule
     name: str
     changes: tuple[Change, ...]  # none for a removal
-    members: Mapping[str, Any]  # of the request
+    members: Mapping[str, Any]  # of the request; of a removed rule its trust
     then: Mapping[str, Any]  # of a second one: a client is registered enabled, and disabled after that
 
     def __str__(self) -> str:
@@ -61,27 +85,25 @@ class Step:
 
     def is_still(self, found: Mapping[str, Any]) -> bool:
         """Whether the members that the step changes are as they were when it was planned."""
-        return all(_same(self.kind, c.member, _before(c.member, found, self.members), c.before) for c in self.changes)
+        return all(
+            _same(self.kind, c.member, _before(self.kind, c.member, found, self.members), c.before)
+            for c in self.changes
+        )
 
 
-def build(
-    desired: Desired,
-    apis: Sequence[Mapping[str, Any]],
-    clients: Sequence[Mapping[str, Any]],
-    *,
-    prune: bool = False,
-    keep: Iterable[str] = (),
-) -> list[Step]:
-    """Return the steps in a working order: APIs before the clients that ask for them."""
-    known_apis = {api["identifier"]: api for api in apis}
-    known_clients = {client["client_id"]: client for client in clients}
-    steps = [_api(wanted, known_apis.get(wanted.identifier)) for wanted in desired.apis]
-    # Order: a blueprint before the clients that it is of.
-    ordered = sorted(desired.clients, key=lambda wanted: "blueprint" in wanted.members())
-    steps += [_client(wanted, known_clients.get(wanted.client_id)) for wanted in ordered]
+def build(desired: Desired, found: Found, *, prune: bool = False, keep: Iterable[tuple[str, str]] = ()) -> list[Step]:
+    """Return the steps in a working order: APIs, the clients that ask for them, trusts, and the rules that join them.
+
+    `keep` has kind and name of what is not removed.
+    """
+    apis, clients, trusts, rules = map(found.of, KEYS)
+    steps = [_api(wanted, apis.get(wanted.identifier)) for wanted in desired.apis]
+    steps += [_client(wanted, clients.get(wanted.client_id)) for wanted in desired.clients]
+    steps += [_federated("trust", wanted, trusts.get(wanted.name)) for wanted in desired.trusts]
+    steps += [_federated("rule", wanted, rules.get(wanted.name)) for wanted in desired.rules]
     if prune:
         kept = set(keep)
-        steps += [_removal(kind, name) for kind, name in unnamed(desired, apis, clients) if name not in kept]
+        steps += [_removal(*one, found) for one in unnamed(desired, found) if one not in kept]
     return [step for step in steps if step is not None]
 
 
@@ -91,25 +113,30 @@ def recovery(client_id: str) -> Step:
     return Step("update", "client", client_id, (lost,), {}, {})
 
 
-def unnamed(
-    desired: Desired, apis: Sequence[Mapping[str, Any]], clients: Sequence[Mapping[str, Any]]
-) -> list[tuple[str, str]]:
-    """Return kind and name of what is registered and not in the file; clients before the APIs that they ask for."""
-    named = {client.client_id for client in desired.clients}
-    named_apis = {api.identifier for api in desired.apis}
-    return [
-        *(("client", name) for name in sorted(client["client_id"] for client in clients) if name not in named),
-        *(("api", name) for name in sorted(api["identifier"] for api in apis) if name not in named_apis),
-    ]
+def unnamed(desired: Desired, found: Found) -> list[tuple[str, str]]:
+    """Return kind and name of what is registered and not in the file, in the order of removals."""
+    entries: tuple[Sequence[Any], ...] = (desired.apis, desired.clients, desired.trusts, desired.rules)
+    named = {
+        (kind, getattr(entry, KEYS[kind])) for kind, of_kind in zip(KEYS, entries, strict=True) for entry in of_kind
+    }
+    registered = [(kind, name) for kind in reversed(KEYS) for name in sorted(found.of(kind))]
+    return [one for one in registered if one not in named]
 
 
-def unprunable(clients: Iterable[Mapping[str, Any]], admin_api: str) -> list[str]:
-    """Return the names that --prune never removes: the admin API, its clients, and clients that registered themselves.
+def unprunable(found: Found, admin_api: str) -> list[tuple[str, str]]:
+    """Return what --prune never removes: the admin API, its clients, and clients that registered themselves.
 
-    A file without an owner must not lock out all administrators, and no file can know clients that registered
-    themselves.
+    And the rules of these clients, with their trusts. A file without an owner must not lock out all administrators, and
+    no file can know clients that registered themselves.
     """
-    return [admin_api, *(client["client_id"] for client in clients if must_stay(client, admin_api))]
+    clients = {client["client_id"] for client in found.clients if must_stay(client, admin_api)}
+    rules = [rule for rule in found.rules if rule["client_id"] in clients]
+    return [
+        ("api", admin_api),
+        *(("client", name) for name in clients),
+        *(("rule", rule["name"]) for rule in rules),
+        *{("trust", rule["trust"]) for rule in rules},
+    ]
 
 
 def must_stay(client: Mapping[str, Any], admin_api: str) -> bool:
@@ -148,8 +175,22 @@ def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | No
     return _update("client", wanted.client_id, members, found)
 
 
+def _federated(kind: str, wanted: DesiredTrust | DesiredRule, found: Mapping[str, Any] | None) -> Step | None:
+    members = wanted.members()
+    if found is None:
+        return _creation(kind, wanted.name, members)
+    del members["name"]
+    for row in _ROWS[kind]:
+        if By.CHANGE not in row.by and (value := members.pop(row.name, None)) not in (None, found.get(row.name)):
+            raise ConfigError(
+                f"{kind} {wanted.name}: {row.name} is {found.get(row.name)} and cannot change: for {value}, give the"
+                f" {kind} another name"
+            )
+    return _update(kind, wanted.name, members, found)
+
+
 def _creation(kind: str, name: str, members: Mapping[str, Any]) -> Step:
-    given = {member: value for member, value in members.items() if not _is_none(kind, member, value)}
+    given = {member: value for member, value in members.items() if kind == "trust" or not _is_none(kind, member, value)}
     later = [row.name for row in _ROWS[kind] if By.NEW not in row.by]
     changes = tuple(Change(member, None, _shown(kind, member, value)) for member, value in given.items())
     then = {member: given.pop(member) for member in later if member in given}
@@ -158,7 +199,7 @@ def _creation(kind: str, name: str, members: Mapping[str, Any]) -> Step:
 
 def _update(kind: str, name: str, members: Mapping[str, Any], found: Mapping[str, Any]) -> Step | None:
     changes = [
-        Change(member, _before(member, found, members), _shown(kind, member, after))
+        Change(member, _before(kind, member, found, members), _shown(kind, member, after))
         for member, after in members.items()
         if member != client_keys.OWN_KEYS
     ]
@@ -166,25 +207,27 @@ def _update(kind: str, name: str, members: Mapping[str, Any], found: Mapping[str
     if not changes:
         return None
     sent = {change.member: members[change.member] for change in changes}
-    if "jwks" in sent:
+    if kind == "client" and "jwks" in sent:
         sent[client_keys.OWN_KEYS] = members[client_keys.OWN_KEYS]
     if "observe" in sent:  # a rule that is no longer observed is enforced
         sent["enforce"] = sorted(set(found["observe"]) - set(sent["observe"]))
     return Step("update", kind, name, tuple(changes), sent, {})
 
 
-def _removal(kind: str, name: str) -> Step:
-    return Step("remove", kind, name, (), {}, {})
+def _removal(kind: str, name: str, found: Found) -> Step:
+    members = {"trust": found.of(kind)[name]["trust"]} if kind == "rule" else {}
+    return Step("remove", kind, name, (), members, {})
 
 
-def _before(member: str, found: Mapping[str, Any], members: Mapping[str, Any]) -> Any:
-    return client_keys.judged(found, members) if member == "jwks" else found.get(member)
+def _before(kind: str, member: str, found: Mapping[str, Any], members: Mapping[str, Any]) -> Any:
+    return client_keys.judged(found, members) if (kind, member) == ("client", "jwks") else found.get(member)
 
 
 def _shown(kind: str, member: str, value: Any) -> Any:
-    if member == "jwks":
+    if (kind, member) == ("client", "jwks"):
         return client_keys.thumbprints(value)
-    return None if _is_none(kind, member, value) else value
+    row = _ROWS[kind].rows.get(member)
+    return value if row is None else row.shown(value)
 
 
 def _is_none(kind: str, member: str, value: Any) -> bool:
@@ -195,6 +238,13 @@ def _is_none(kind: str, member: str, value: Any) -> bool:
 
 def _same(kind: str, member: str, one: Any, other: Any) -> bool:
     row = _ROWS[kind].rows.get(member)
-    if member == "jwks" or (row is not None and isinstance(row.kind, Names)):
+    if (kind, member) == ("client", "jwks") or (row is not None and isinstance(row.kind, Names)):
         return sorted(set(one or ())) == sorted(set(other or ()))
+    if row is not None and isinstance(row.kind, Conditions):
+        return _typed(one) == _typed(other)
     return bool(one == other)
+
+
+def _typed(conditions: Mapping[str, Sequence[Any]] | None) -> dict[str, set[tuple[type, Any]]]:
+    """Return the conditions so that true is not 1, and the order of values is none."""
+    return {claim: {(type(value), value) for value in values} for claim, values in (conditions or {}).items()}

@@ -1,4 +1,4 @@
-"""The file of `affiant apply`: the APIs and clients that are to be registered (TOML or JSON)."""
+"""The file of `affiant apply`: the APIs, clients, trusts and rules that are to be registered (TOML or JSON)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from affiant.jose.key_set import KeySet
 from affiant.oauth import names
 from affiant.server.admin.documents import ClientId, Identifier, OwnKeys, Word
 from affiant.server.admin.models import In, takes
+from affiant.server.admin.routes.federation.documents import Issuer, Name
 from affiant.server.registry import fields
+from affiant.server.registry.federation import fields as fields_of_federation
+from affiant.server.registry.federation.trusts import SOURCES
 from affiant.server.registry.fields import By
 
 MAX_BYTES = 4 << 20
@@ -58,11 +61,34 @@ class DesiredClient(_Entry):
         return str(self.members().get("token_endpoint_auth_method", names.PRIVATE_KEY_JWT))
 
 
+@takes(fields_of_federation.TRUST.by(By.OPERATOR))
+class DesiredTrust(_Entry):
+    """A trust, an issuer whose tokens identify workloads; what is left out is not managed by this file."""
+
+    name: Name
+    issuer: Issuer
+    jwks_file: Word | None = Field(default=None, description="file with its JWK Set, relative to this file")
+    ca_file: Word | None = Field(
+        default=None, description="file with PEM certificates, relative to this file, instead of `ca`"
+    )
+
+
+@takes(fields_of_federation.RULE.by(By.OPERATOR))
+class DesiredRule(_Entry):
+    """A rule, which gives a client to workloads of a trust; what is left out is not managed by this file."""
+
+    name: Name
+    trust: Name
+    client_id: ClientId
+
+
 class Desired(_Entry):
-    """The APIs and clients that are to be registered."""
+    """The APIs, clients, trusts and rules that are to be registered."""
 
     apis: list[DesiredApi] = Field(default=[])
     clients: list[DesiredClient] = Field(default=[])
+    trusts: list[DesiredTrust] = Field(default=[])
+    rules: list[DesiredRule] = Field(default=[])
 
 
 def schema() -> dict[str, Any]:
@@ -86,10 +112,13 @@ def read(path: Path) -> Desired:
         raise ConfigError(f"{path}: " + "; ".join(map(_mistake, error.errors()))) from None
     _check_unique(path, "identifier", [api.identifier for api in desired.apis])
     _check_unique(path, "client_id", [client.client_id for client in desired.clients])
+    _check_unique(path, "name of a trust", [trust.name for trust in desired.trusts])
+    _check_unique(path, "name of a rule", [rule.name for rule in desired.rules])
     if sum("is_default" in api.members() for api in desired.apis) > 1:
         raise ConfigError(f"{path}: only one API can be the default")
     clients = [_with_keys(client, path) for client in desired.clients]
-    return desired.model_copy(update={"clients": clients})
+    trusts = [_with_files(trust, path) for trust in desired.trusts]
+    return desired.model_copy(update={"clients": clients, "trusts": trusts})
 
 
 def _document(path: Path) -> Any:
@@ -141,3 +170,32 @@ def _with_keys(client: DesiredClient, path: Path) -> DesiredClient:
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     return client.model_copy(update={"jwks": KeySet(found).to_jwks(), "public_keys": None})
+
+
+def _with_files(trust: DesiredTrust, path: Path) -> DesiredTrust:
+    """Return the trust with the content of the files that it names."""
+    where, members = f"{path}: trust {trust.name}", trust.members()
+    for alternatives in ((*SOURCES, "jwks_file"), ("ca", "ca_file")):
+        given = [name for name in alternatives if name in members]
+        if len(given) > 1:
+            raise ConfigError(f"{where}: give one of {' and '.join(given)}")
+    try:
+        if trust.jwks_file is not None:
+            members["jwks"] = json.loads(_read_text(path.parent / trust.jwks_file))
+        if trust.ca_file is not None:
+            members["ca"] = _read_text(path.parent / trust.ca_file)
+        left = {name: value for name, value in members.items() if name not in ("jwks_file", "ca_file")}
+        return DesiredTrust.model_validate(left)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{where}: " + "; ".join(map(_mistake, error.errors()))) from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{where}: {trust.jwks_file} is not JSON") from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from error

@@ -88,14 +88,14 @@ async def _judge_trust(draft: Draft, change: PlannedChange) -> None:
         draft.trusts[change.name] = None
         return
     if change.action == "create":
-        built, later = trusts.build(call, _parse(TrustNew, change.members)), change.then
+        built, later = trusts.build(call, _parse(TrustNew, change.members)), dict[str, Any]()
         _check_new(change, built.name, await call.context.store.trusts.find(built.name))
     else:
         built, later = await draft.trust(change.name), change.members
         await draft.need_for_rules(change.name)
     if later:
         built = trusts.build_changed(call, built, _parse(TrustChanges, later))
-    if built.enabled:
+    if change.action == "create" or built.enabled:
         judged_trusts.check_apart(built, await draft.all_trusts())
     draft.trusts[change.name] = built
 
@@ -104,7 +104,7 @@ async def _judge_rule(draft: Draft, change: PlannedChange) -> None:
     call = draft.call
     draft.need(Role.OPERATOR)
     if change.action == "create":
-        built, later = rules.build(call, _parse(RuleNew, change.members)), change.then
+        built, later = rules.build(call, _parse(RuleNew, change.members)), dict[str, Any]()
         _check_new(change, built.name, await call.context.store.rules.find(built.name))
     else:
         built, later = await draft.rule(change.name), change.members
@@ -114,8 +114,10 @@ async def _judge_rule(draft: Draft, change: PlannedChange) -> None:
         return
     if later:
         built = rules.build_changed(built, _parse(RuleChanges, later))
-    rules.check(call, built, await draft.find_trust(built.trust), await draft.find_client(built.client_id))
-    judged_rules.check_among(built, await draft.all_rules())
+    if change.action == "create" or built.enabled:
+        trust, client = await draft.find_trust(built.trust), await draft.find_client(built.client_id)
+        judged_rules.check(built, trust, client, demands=call.context.directory.demands)
+        judged_rules.check_among(built, await draft.all_rules())
     draft.rules[change.name] = built
 
 

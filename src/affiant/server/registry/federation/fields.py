@@ -46,6 +46,9 @@ class LifetimeMember(Member):
     def assign(self, typed: Any) -> dict[str, Any]:
         return {self.name: typed or trusted_token.DEFAULT_LIFETIME}
 
+    def shown(self, value: Any) -> Any:
+        return value or trusted_token.DEFAULT_LIFETIME
+
 
 def is_name(text: str) -> bool:
     """Whether a trust or a rule may have this name."""
@@ -82,7 +85,7 @@ TRUST = Table[Trust](
            " with a jti is taken once; reused: as often as it comes", source="RFC 7523 3", option="--replay"),
     ConditionsMember("refuses", kinds.CONDITIONS, "claims and values of tokens that get nothing", option="--refuse",
                      metavar="CLAIM=VALUE"),
-    Member("enabled", kinds.FLAG, "whether its tokens are taken; when false, all that they gave ends", by=By.CHANGE),
+    Member("enabled", kinds.FLAG, "whether its tokens are taken; when false, all that they gave ends"),
 )  # fmt: skip
 RULE = Table[Rule](
     Member("trust", NAME, "the trust whose tokens it is for", by=By.NEW, option="--trust", metavar="NAME"),
@@ -101,5 +104,5 @@ RULE = Table[Rule](
            "claims that go into the src of the access token", option="--copy-claim", metavar="CLAIM"),
     Member("names_only", kinds.FLAG, "whether it may rest on names that another tenant could take over",
            option="--names-only"),
-    Member("enabled", kinds.FLAG, "whether it gives tokens; when false, those that it gave end", by=By.CHANGE),
+    Member("enabled", kinds.FLAG, "whether it gives tokens; when false, those that it gave end"),
 )  # fmt: skip

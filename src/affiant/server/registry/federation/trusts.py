@@ -30,7 +30,8 @@ def build(wanted: Trust, *, issuer: str, now: int) -> Trust:
         raise ConfigError("this server does not trust itself: its clients exchange their access tokens (RFC 8693)")
     _check_sources([name for name in SOURCES if getattr(wanted, name) is not None])
     dated = replace(wanted, created_at=now, jwks_at=now if wanted.jwks is not None else None)
-    return _checked(dated)
+    _check(dated)
+    return dated
 
 
 def change(stored: Trust, members: Mapping[str, object], *, now: int) -> Trust:
@@ -47,7 +48,10 @@ def change(stored: Trust, members: Mapping[str, object], *, now: int) -> Trust:
         values["jwks_at"] = now if values["jwks"] is not None else None
     if "jwks" in sources:
         values.setdefault("ca", None)
-    return _checked(replace(stored, **values))
+    changed = replace(stored, **values)
+    if changed.enabled:  # it must be possible to disable every trust
+        _check(changed)
+    return changed
 
 
 def check_apart(trust: Trust, others: Iterable[Trust]) -> None:
@@ -76,17 +80,13 @@ def check_removable(trust: Trust, rules: Iterable[Rule]) -> None:
         )
 
 
-def _checked(trust: Trust) -> Trust:
-    """Return the trust if it may give tokens, or is disabled: it must be possible to disable every trust."""
-    if not trust.enabled:
-        return trust
+def _check(trust: Trust) -> None:
     _check_issuer(trust)
     if trust.ca is not None and trust.jwks is not None:
         raise ConfigError("ca is for keys that are fetched: a trust with jwks fetches none")
     if trust.jwks is not None:
         read_uploaded(trust)  # of a SPIFFE bundle other keys count than of another set
     platforms.check_trust(trust)
-    return trust
 
 
 def _check_sources(given: list[str]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from affiant.cli.registry.manifest import client_keys, plan
+from affiant.cli.registry.manifest.plan import Found
 from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.errors import ConfigError
 from affiant.jose import keys
@@ -22,7 +23,7 @@ def _plan(wanted: list[Any], standing: list[dict[str, Any]], **more: Any) -> tup
         {"clients": [{"client_id": "billing", "jwks": KeySet(tuple(wanted)).to_jwks(), **more}]}
     )
     found = {"client_id": "billing", "token_endpoint_auth_method": "private_key_jwt", "keys": standing}
-    return plan.build(file, [], [found]), client_keys.notes(file, [found])
+    return plan.build(file, Found([], [found])), client_keys.notes(file, [found])
 
 
 @pytest.mark.parametrize("source", ["client", "registration"])

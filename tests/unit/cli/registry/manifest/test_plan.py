@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from affiant.cli.registry.manifest import plan, registry_file
+from affiant.cli.registry.manifest.plan import Found
 from affiant.errors import ConfigError
 from affiant.jose import keys
 
@@ -57,9 +58,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_matching_registry_needs_no_step(folder: Path) -> None:
     wanted = registry_file.read(folder / "registry.toml")
-    assert plan.build(wanted, [API], [_client()]) == []
+    assert plan.build(wanted, Found([API], [_client()])) == []
     # What the file does not name is not its business.
-    assert plan.build(wanted, [API], [_client(resources=["https://x"], scope=["read"])]) == []
+    assert plan.build(wanted, Found([API], [_client(resources=["https://x"], scope=["read"])])) == []
 
 
 def test_json_says_the_same(folder: Path) -> None:
@@ -73,7 +74,7 @@ def test_json_says_the_same(folder: Path) -> None:
 
 
 def test_missing_apis_and_clients_are_created_in_order(folder: Path) -> None:
-    api, client = plan.build(registry_file.read(folder / "registry.toml"), [], [])
+    api, client = plan.build(registry_file.read(folder / "registry.toml"), Found([], []))
     assert (api.action, api.kind, api.name) == ("create", "api", "https://orders.example")
     assert (client.action, client.kind, client.name) == ("create", "client", "billing")
     assert client.members["token_endpoint_auth_method"] == "private_key_jwt"
@@ -88,7 +89,7 @@ def test_changed_member_is_listed_before_and_after(folder: Path) -> None:
         enabled=True,
         keys=[{"thumbprint": OTHER.thumbprint, "state": "active", "source": "operator"}],
     )
-    (step,) = plan.build(wanted, [API], [drifted])
+    (step,) = plan.build(wanted, Found([API], [drifted]))
     assert (step.action, step.name) == ("update", "billing")
     assert {change.member: (change.before, change.after) for change in step.changes} == {
         "scope": (["read", "admin"], ["read"]),
@@ -106,15 +107,15 @@ def test_revoked_key_is_not_compared(folder: Path) -> None:
         {"thumbprint": KEY.thumbprint, "state": "active", "source": "operator"},
         {"thumbprint": OTHER.thumbprint, "state": "revoked"},
     ]
-    assert plan.build(wanted, [API], [_client(keys=both)]) == []
+    assert plan.build(wanted, Found([API], [_client(keys=both)])) == []
 
 
 def test_prune_alone_removes(folder: Path) -> None:
     wanted = registry_file.read(folder / "registry.toml")
     apis: list[dict[str, Any]] = [API, {"identifier": "https://old", "name": "old", "scopes": []}]
     clients = [_client(), _client(client_id="old"), _client(client_id="admin")]
-    assert plan.build(wanted, apis, clients) == []
-    steps = plan.build(wanted, apis, clients, prune=True, keep=["admin"])
+    assert plan.build(wanted, Found(apis, clients)) == []
+    steps = plan.build(wanted, Found(apis, clients), prune=True, keep=[("client", "admin")])
     assert [(step.action, step.kind, step.name) for step in steps] == [
         ("remove", "client", "old"),
         ("remove", "api", "https://old"),
@@ -126,7 +127,7 @@ def test_auth_method_cannot_change(folder: Path) -> None:
         '[[clients]]\nclient_id = "billing"\ntoken_endpoint_auth_method = "client_secret_basic"\n'
     )
     with pytest.raises(ConfigError, match="token_endpoint_auth_method is private_key_jwt and cannot change"):
-        plan.build(registry_file.read(folder / "fixed.toml"), [], [_client()])
+        plan.build(registry_file.read(folder / "fixed.toml"), Found([], [_client()]))
 
 
 @pytest.mark.parametrize(
@@ -173,13 +174,13 @@ def test_a_key_keeps_its_kid_and_its_alg(folder: Path, member: str, said: str) -
     named = {**KEY.to_jwk(), "kid": "named", "alg": "ES256"}
     file = wanted.model_copy(update={"clients": [wanted.clients[0].model_copy(update={"jwks": {"keys": [named]}})]})
     standing = {"thumbprint": KEY.thumbprint, "state": "active", "source": "operator", "kid": "named", "alg": "ES256"}
-    assert plan.build(file, [API], [_client(keys=[standing])]) == []
+    assert plan.build(file, Found([API], [_client(keys=[standing])])) == []
     with pytest.raises(
         ConfigError, match=rf"the {member} of the key {KEY.thumbprint} is {said} and cannot change: for"
     ):
-        plan.build(file, [API], [_client(keys=[{**standing, member: said}])])
+        plan.build(file, Found([API], [_client(keys=[{**standing, member: said}])]))
     # A key that the file has without a kid may have any.
-    assert plan.build(wanted, [API], [_client(keys=[{**standing, "kid": "any", "alg": None}])]) == []
+    assert plan.build(wanted, Found([API], [_client(keys=[{**standing, "kid": "any", "alg": None}])])) == []
 
 
 def test_grants_may_be_left_out_but_not_empty(folder: Path) -> None:

@@ -41,7 +41,7 @@ async def _api(kind: type[Admin] = Admin) -> Admin:
 
 
 async def _steps(api: Admin, wanted: Desired = WANTED, *, prune: bool = False) -> list[Step]:
-    return plan.build(wanted, await api.all("/apis"), await api.all("/clients"), prune=prune)
+    return plan.build(wanted, await commands.read_all(api), prune=prune)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from affiant.server.registry.federation import fields, rules
 from affiant.server.registry.fields import By
 from affiant.storage.entries import Entry
 from affiant.storage.ports import Audit
-from affiant.storage.records import Client, NotFound, Rule, Trust
+from affiant.storage.records import Client, NotFound, Rule
 from affiant.storage.registry import CLIENTS, TRUSTS, Condition, Get, Rows, Steps
 from affiant.storage.registry import RULES as RECORDS
 
@@ -98,12 +98,6 @@ def unknown(name: str) -> NotFound:
     return NotFound(f"there is no rule named {name}: see  affiant rule list")
 
 
-def check(call: Call, rule: Rule, trust: Trust | None, client: Client | None) -> None:
-    """Raise if the trust and the client cannot have this rule, unless it is disabled: it must be possible to."""
-    if rule.enabled:
-        rules.check(rule, trust, client, demands=call.context.directory.demands)
-
-
 def with_removed(call: Call, audit: Audit) -> Audit:
     """Return what also makes the entries of rules that are removed with their trust or client."""
 
@@ -127,8 +121,9 @@ def _judging(call: Call, if_match: str | None = None) -> Condition:
         if after is None:
             changes.check_match(if_match, view_rule(rule))
             return
-        check(call, after, (yield Get(TRUSTS, after.trust)), client)
-        rules.check_among(after, (yield Rows(RECORDS)))
+        if before is None or after.enabled:  # it must be possible to disable every rule
+            rules.check(after, (yield Get(TRUSTS, after.trust)), client, demands=call.context.directory.demands)
+            rules.check_among(after, (yield Rows(RECORDS)))
 
     return judge
 

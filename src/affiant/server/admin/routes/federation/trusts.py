@@ -111,7 +111,7 @@ def _judging(call: Call) -> Condition:
             for client_id in {rule.client_id for rule in (yield Rows(RULES)) if rule.trust == before.name}:
                 client: Client | None = yield Get(CLIENTS, client_id)
                 owners.check_escalation(call, *([client] if client is not None else []))
-        if after.enabled:
+        if before is None or after.enabled:
             trusts.check_apart(after, (yield Rows(RECORDS)))
 
     return judge
