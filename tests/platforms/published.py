@@ -53,11 +53,13 @@ class Published:
                 return 200, json.dumps(issuer.documents[url]).encode()
         return 404, b"{}"
 
-    def reach(self, allowed: str = "") -> Fetcher:
+    def reach(self, allowed: str = "", *, knows_authority: bool = True) -> Fetcher:
         """A Fetcher whose names are public ones, and whose connections all come here."""
         trust = parse_allowed(allowed) if allowed else Allowed()
         names = Names([[PUBLIC]])
-        return Fetcher(trust, resolve=names, network=_Redirected(self.port), tls=authority().trust())
+        return Fetcher(
+            trust, resolve=names, network=_Redirected(self.port), tls=authority().trust() if knows_authority else None
+        )
 
 
 class _Redirected(httpcore2.AnyIOBackend):

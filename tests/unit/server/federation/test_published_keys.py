@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.certificates import authority, make_authority
 from tests.platforms import clouds, github, hosts
 from tests.platforms.issuer import Issuer, key, signed, stranger
 from tests.platforms.published import Published, running
@@ -109,6 +110,33 @@ async def test_issuer_that_answers_wrongly_is_named_to_the_operator(
         assert record["reason"].startswith(("trust.", "jwks."))
         assert said["error_uri"].endswith("/client.authentication_failed")
         assert "githubusercontent" not in said["error_description"]
+
+
+CLUSTER = "https://api.cluster.example"
+
+
+@pytest.mark.parametrize("source", ["jwks", "jwks_uri", "discovery_url"])
+async def test_private_cluster_with_a_private_authority(source: str) -> None:
+    """Its issuer can be reached from inside alone; the address and the authority of its API server are given."""
+    good = GOOD["kubernetes"]
+    issuer = Issuer.of(good.token)
+    sources: dict[str, dict[str, Any]] = {
+        "jwks": {"jwks": issuer.jwks},
+        "jwks_uri": {"jwks": None, "jwks_uri": f"{CLUSTER}/openid/v1/jwks"},
+        "discovery_url": {"jwks": None, "discovery_url": f"{CLUSTER}/.well-known/openid-configuration"},
+    }
+    members = sources[source]
+    with running(names=["api.cluster.example"]) as published:
+        published.extra[f"{CLUSTER}/openid/v1/jwks"] = (200, json.dumps(issuer.jwks).encode())
+        metadata = {**issuer.discovery, "jwks_uri": f"{CLUSTER}/openid/v1/jwks"}
+        published.extra[f"{CLUSTER}/.well-known/openid-configuration"] = (200, json.dumps(metadata).encode())
+        for ca, is_known in ((authority().pem.decode(), True), (make_authority().pem.decode(), False)):
+            async with trusting(fetch=published.reach(knows_authority=False)) as server:
+                await add(server, good, **members, **({} if source == "jwks" else {"ca": ca}))
+                if is_known or source == "jwks":
+                    assert (await ask(server, signed(good.token)))["client_id"] == "kubernetes"
+                else:
+                    assert await refused(server, signed(good.token)) == "trust.keys_unavailable"
 
 
 async def test_mix_up_of_two_issuers_is_refused() -> None:
