@@ -40,6 +40,7 @@ from tests.attacks.bench import (
     running,
     take_signing_keys,
 )
+from tests.attacks.federating import BY_FEDERATION, CONTROLS
 from tests.attacks.registering import bearer, invite, register
 from tests.attacks.test_jwks_uri import AT_A_JWKS_URI
 from tests.certificates import make
@@ -241,6 +242,14 @@ AFTER: dict[Reason, Send] = {
     Reason.REFRESH_REUSED: _refresh_reused,
     Reason.REFRESH_REVOKED: _refresh_revoked,
 }
+
+
+AFTER |= BY_FEDERATION
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+async def test_an_exchange_that_breaks_no_rule_is_granted(bench: Bench, name: str) -> None:
+    await bench.good(await CONTROLS[name](bench))
 
 
 @pytest.mark.parametrize("reason", [*PLAIN, *AFTER], ids=lambda reason: reason.code)
