@@ -83,6 +83,7 @@ BUNDLES = {
     "cli/registry/client.py update **options": CLICK,
     "cli/registry/invitation.py new **options": CLICK,
     "cli/registry/register.py register **wanted": CLICK,
+    "cli/registry/trust/adding.py run **options": CLICK,
     "cli/server/guard.py serve **options": CLICK,
     "cli/server/listening/connection.py __init__ **options": "uvicorn's",
     "cli/server/listening/loop.py create_server **options": "asyncio's",

@@ -39,6 +39,7 @@ GROUPS = {
     "Registry": {
         "client": ("registry.client", "Manage services that may ask for tokens."),
         "api": ("registry.api", "Manage APIs that accept tokens."),
+        "trust": ("registry.trust.group", "Take the tokens of platforms."),
         "invitation": ("registry.invitation", "Let services register themselves."),
         "register": ("registry.register", "Register this machine at a server."),
         "enroll": ("workload.enroll", "Register this machine with a ticket."),

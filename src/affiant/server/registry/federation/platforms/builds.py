@@ -122,6 +122,7 @@ VERCEL = Platform(
         ),
     ),
     shapes={"project_id": _prefixed("prj_"), "owner_id": Shape("an id that begins with team_", "team_[A-Za-z0-9]+")},
+    audience="https://vercel.com/{}",
     replays=(trusted_token.IF_PRESENT, trusted_token.REUSED),
     questions=(
         Question("TEAM", "slug of the team, as in the address of its pages", is_issuer=True),

@@ -42,9 +42,10 @@ class IssuerForm:
         own = urlsplit(self.text).netloc
         return own != "{host}" and self.text.startswith("https") and re.fullmatch(_pattern(own), host) is not None
 
-    def fill(self, part: str) -> str:
-        """Return the issuer with this part."""
-        return _PART.sub(lambda _: part, self.text)
+    def fill(self, part: str) -> str | None:
+        """Return the issuer with this part; None if the form has no such part, several, or a path."""
+        filled, count = _PART.subn(lambda _: part, self.text)
+        return filled if count == 1 and "{path}" not in self.text and self.fits(filled) else None
 
     def part_of(self, issuer: str) -> str | None:
         """Return the part of an issuer that fits; None if it has none."""
@@ -185,6 +186,8 @@ class Platform:
         shapes: the values of claims.
         never: claims on which no rule may rest, and why.
         pins: conditions that `trust add` gives each rule.
+        audience: `aud` of its tokens where a job asks for no other, with {} for the part of the issuer; empty where
+            each job asks for a token for this server.
         needs_audience: what `aud` is, where a job cannot ask for a token for this server.
         replays: those that fit its tokens, the usual one first.
         lifetime: usual max_lifetime in seconds.
@@ -205,6 +208,7 @@ class Platform:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     never: Mapping[str, str] = field(default_factory=dict)
     pins: tuple[ClaimCondition, ...] = ()
+    audience: str = ""
     needs_audience: str = ""
     replays: tuple[str, ...] = (trusted_token.ONCE,)
     lifetime: int = trusted_token.DEFAULT_LIFETIME

@@ -15,7 +15,7 @@ Answers = Mapping[str, str]  # by the name of the question
 
 
 def find_platform(issuer: str) -> Platform:
-    """Return the platform of this issuer, as far as its host or form tells."""
+    """Return the platform of this issuer, as far as its host or form says."""
     if (owner := find_owner(issuer)) is not None:
         return owner
     name = "spiffe" if spiffe_id.is_domain(issuer) else "generic"
@@ -48,9 +48,13 @@ def with_usual(platform: Platform, answers: Answers) -> dict[str, str]:
     return {**usual, **answers}
 
 
-def is_needed(platform: Platform, question: Question, answers: Answers) -> bool:
+def is_needed(platform: Platform, question: Question, answers: Answers, *, names_only: bool = False) -> bool:
     """Whether a trust or rule cannot be made without an answer to this question."""
-    return question.is_asked and question.name not in with_usual(platform, answers)
+    if not question.is_asked or question.name in with_usual(platform, answers):
+        return False
+    claims = (question.claim,) if question.claim is not None else ()
+    has_names = any(need.names and is_one_of(claim, need.claims) for need in platform.needs for claim in claims)
+    return not (names_only and has_names)
 
 
 def find_issuer(platform: Platform, answers: Answers) -> str:
@@ -64,8 +68,8 @@ def find_issuer(platform: Platform, answers: Answers) -> str:
     part = answer
     if question.part is not None and (found := re.fullmatch(question.part, answer)) is not None:
         part = found[1]
-    filled = (answer, *(form.fill(part) for form in platform.issuers))
-    issuer = next((one for one in filled if any(form.fits(one) for form in platform.issuers)), None)
+    whole = [answer] if any(form.fits(answer) for form in platform.issuers) else []
+    issuer = next((one for one in (*whole, *(form.fill(part) for form in platform.issuers)) if one is not None), None)
     if issuer is None:
         forms = " or ".join(dict.fromkeys(form.text for form in platform.issuers))
         raise ConfigError(f"{question.name}: {answer} is not an issuer of {platform.title}, {forms}, nor a part of one")
@@ -93,7 +97,10 @@ def make_conditions(platform: Platform, answers: Answers, *, names_only: bool) -
 
 def make_trust(platform: Platform, answers: Answers) -> dict[str, Any]:
     """Return the members of a trust, as JSON values; the server adds those that are usual for the platform."""
-    members: dict[str, Any] = {"issuer": find_issuer(platform, answers), "preset": platform.name}
+    issuer = find_issuer(platform, answers)
+    members: dict[str, Any] = {"issuer": issuer, "preset": platform.name}
+    if platform.audience and (part := _part(platform, issuer)) is not None:
+        members["audiences"] = [platform.audience.format(part)]
     for question in platform.questions:
         if question.member is not None and (answer := answers.get(question.name)) is not None:
             members[question.member] = [answer] if question.member == "audiences" else answer
@@ -103,7 +110,10 @@ def make_trust(platform: Platform, answers: Answers) -> dict[str, Any]:
 def _value(platform: Platform, question: Question, answer: str) -> str:
     if question.is_issuer and question.part is None:
         # The answer may be the whole issuer, and the claim is the part of it.
-        issuer = find_issuer(platform, {question.name: answer})
-        form = next(form for form in platform.issuers if form.fits(issuer))
-        return form.part_of(issuer) or answer
+        return _part(platform, find_issuer(platform, {question.name: answer})) or answer
     return question.value(answer)
+
+
+def _part(platform: Platform, issuer: str) -> str | None:
+    """Return the part of the issuer that differs."""
+    return next((form.part_of(issuer) for form in platform.issuers if form.fits(issuer)), None)

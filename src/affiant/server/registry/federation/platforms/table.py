@@ -5,7 +5,6 @@ from __future__ import annotations
 from affiant.server.registry.federation.platforms import builds, clouds, code_hosts, workloads
 from affiant.server.registry.federation.platforms.platform import Platform
 
-GENERIC = workloads.GENERIC.name
 PLATFORMS: dict[str, Platform] = {
     platform.name: platform
     for platform in (

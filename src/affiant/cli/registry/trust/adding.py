@@ -1,0 +1,194 @@
+"""`affiant trust add`: one command for each platform, made from the table of presets."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import click
+
+from affiant.cli.connection.place import Place, admin_options
+from affiant.cli.output import note, show, warn
+from affiant.cli.registry.options import CONDITION, conditions, member_options, members
+from affiant.cli.registry.trust import jobs, pasted, saving
+from affiant.cli.registry.trust.pasted import Pasted
+from affiant.cli.registry.trust.saving import Done, Wanted
+from affiant.server.registry.federation import fields, platforms
+from affiant.server.registry.federation.platforms import proposal
+from affiant.server.registry.federation.platforms.platform import Platform, Question
+from affiant.server.registry.federation.platforms.table import PLATFORMS
+from affiant.storage.records import ClaimCondition, Rule, Trust
+
+_TRUST = [fields.TRUST.rows[name] for name in ("discovery_url", "jwks_uri", "jwks", "ca", "audiences")]
+_RULE = [fields.RULE.rows[name] for name in ("scope", "resources")]
+
+
+@click.group()
+def add() -> None:
+    """Take the tokens of a platform, for a service.
+
+    \b
+    affiant trust add github acme/app --repository-id 123 --branch main --client deploy
+    affiant trust add kubernetes shop/orders --issuer https://cluster.example --client orders
+    affiant trust add gitlab --from-token job.jwt --new-client deploy --scope orders.write
+    """
+
+
+def _command(platform: Platform) -> click.Command:
+    """Return the command of a platform; it asks for what is left out where a person can answer."""
+
+    def run(place: Place, **options: Any) -> None:
+        answers = {name: options.pop(_parameter(name)) for name in [one.name for one in platform.questions]}
+        given = {name: answer for name, answer in answers.items() if answer is not None}
+        _add(platform, given, place, options)
+
+    run.__doc__ = (
+        f"Take the tokens of {platform.title}.\n\nWhat is left out is asked for on a terminal.\n\n\b\n"
+        f"affiant trust add {platform.name} {platform.example}\n"
+        f"affiant trust add {platform.name} --from-token FILE --client {platform.example.rpartition(' ')[2]}"
+    )
+    decorated: Callable[..., None] = admin_options(run)
+    for option in reversed(_options(platform)):
+        decorated = option(decorated)
+    return click.command(platform.name)(decorated)
+
+
+def _options(platform: Platform) -> list[Callable[[Any], Any]]:
+    own = {f"--{question.name}" for question in platform.questions}
+    members_ = [row for row in _TRUST if row.option not in own]
+    return [
+        *map(_option, platform.questions),
+        click.option("--client", metavar="CLIENT_ID", help="the service for which such a token speaks"),
+        click.option("--new-client", metavar="CLIENT_ID", help="the same, for a service that is registered now"),
+        click.option("--from-token", metavar="FILE|-", help="take the answers from a token, which is not printed"),
+        click.option("--when", type=CONDITION, multiple=True, metavar="CLAIM=VALUE", help="a further condition; may"
+                     " repeat"),
+        click.option("--name", help="of the trust (default: the one of its issuer, or the name of the platform)"),
+        click.option("--rule", help="name of the rule (default: that of the service)"),
+        click.option("--names-only", is_flag=True, help=fields.RULE.rows["names_only"].meaning),
+        member_options([*_RULE, *members_]),
+    ]  # fmt: skip
+
+
+def _option(question: Question) -> Callable[[Any], Any]:
+    if question.is_argument:
+        return click.argument(_parameter(question.name), metavar=question.name, required=False)
+    usual = f" (default: {question.usual})" if question.usual is not None else ""
+    return click.option(
+        f"--{question.name}",
+        _parameter(question.name),
+        metavar=question.name.rpartition("-")[2].upper(),
+        help=question.meaning + usual,
+    )
+
+
+def _parameter(name: str) -> str:
+    return f"answer_{name.lower().replace('-', '_')}"
+
+
+for _platform in PLATFORMS.values():
+    add.add_command(_command(_platform))
+
+
+def _add(platform: Platform, answers: dict[str, str], place: Place, options: dict[str, Any]) -> None:
+    given = members(_TRUST, {**dict.fromkeys(row.name for row in _TRUST), **options})
+    token = None
+    if options["from_token"] is not None:
+        token = pasted.read(options["from_token"])
+        answers = {**_read(platform, token), **answers}
+        if (life := token.lifetime or 0) > platform.lifetime:
+            given["max_lifetime"] = life
+    answers = proposal.with_usual(platform, _ask(platform, answers, {**given, "names_only": options["names_only"]}))
+    wanted = _wanted(platform, answers, given, options)
+    done = place.or_new().run(lambda api: saving.save(api, wanted))
+    _show(done, [] if token is None else [pasted.judge(token, done.trust["name"], place)])
+
+
+def _read(platform: Platform, token: Pasted) -> dict[str, str]:
+    answers = proposal.read(platform, token.issuer, token.claims)
+    pasted.check(token, platform)
+    usual = proposal.with_usual(platform, answers)
+    for name in usual.keys() - answers.keys():
+        note(f"the token does not tell {name}: {usual[name]} is taken")
+    return answers
+
+
+def _ask(platform: Platform, answers: dict[str, str], given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the answers with those that a person gives at the terminal; raise UsageError if there is none."""
+    has_keys = any(name in given for name in ("jwks", "jwks_uri", "discovery_url"))
+    for question in platform.questions:
+        is_given = question.member == "jwks_uri" and has_keys
+        is_needed = proposal.is_needed(platform, question, answers, names_only=given["names_only"])
+        if is_needed and not is_given:
+            answers = {**answers, question.name: _answer(platform, question)}
+    return answers
+
+
+def _answer(platform: Platform, question: Question) -> str:
+    if not sys.stdin.isatty():
+        option = question.name if question.is_argument else f"--{question.name}"
+        raise click.UsageError(f"give {option}, {question.meaning}")
+    shown = question.name.lower().replace("_", " ")
+    answer: str = click.prompt(f"{platform.title}: {shown}, {question.meaning}", err=True)
+    return answer.strip()
+
+
+def _find_client(options: Mapping[str, Any]) -> str:
+    """Return the client_id of the service."""
+    given: list[str] = [options[name] for name in ("client", "new_client") if options[name] is not None]
+    if len(given) > 1:
+        raise click.UsageError("give one of --client and --new-client")
+    if given:
+        return given[0]
+    if not sys.stdin.isatty():
+        raise click.UsageError("give --client CLIENT_ID, or --new-client CLIENT_ID to register it")
+    client_id: str = click.prompt("client_id of the service", err=True)
+    return client_id.strip()
+
+
+def _wanted(
+    platform: Platform, answers: dict[str, str], given: Mapping[str, Any], options: Mapping[str, Any]
+) -> Wanted:
+    names_only = bool(options["names_only"])
+    found = proposal.make_conditions(platform, answers, names_only=names_only)
+    for claim, values in conditions(options["when"]).items():
+        found[claim] = values
+    ceiling = members(_RULE, options)
+    client_id = _find_client(options)
+    return Wanted(
+        trust={**proposal.make_trust(platform, answers), **given},
+        rule={"client_id": client_id, "conditions": found, **ceiling, **({"names_only": True} if names_only else {})},
+        client={"client_id": client_id, **ceiling} if options["new_client"] is not None else None,
+        trust_name=options["name"],
+        rule_name=options["rule"],
+    )
+
+
+def _show(done: Done, verdict: list[str]) -> None:
+    trust, rule = done.trust, done.rule
+    pins = [f"{claim}={' or '.join(map(_shown, values))}" for claim, values in rule["conditions"].items()]
+    job = jobs.lines(trust["preset"], done.issuer, done.audiences[0])
+    made = [f"client {done.client['client_id']}, which has no credential of its own (new)"] if done.client else []
+    for risk in _risks(trust, rule):
+        warn(risk)
+    show(
+        {"trust": trust, "rule": rule, "client": done.client, "job": "\n".join(job), "token": verdict},
+        f"trust {trust['name']}: {trust['issuer']}{' (new)' if done.is_new else ''}",
+        *made,
+        f"rule {rule['name']}: for {rule['client_id']}, when {' and '.join(pins)}",
+        "the job:",
+        *(f"  {line}" for line in job),
+        *(verdict or ["try it with a token of the job:  affiant trust test FILE"]),
+    )
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _risks(trust: Mapping[str, Any], rule: Mapping[str, Any]) -> Iterator[str]:
+    pins = tuple(ClaimCondition(claim, tuple(values)) for claim, values in rule["conditions"].items())
+    record = Rule(rule["name"], trust["name"], rule["client_id"], pins, names_only=rule["names_only"])
+    return platforms.warnings(Trust(trust["name"], trust["issuer"], trust["preset"]), record)

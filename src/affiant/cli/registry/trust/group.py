@@ -1,0 +1,24 @@
+"""`affiant trust`."""
+
+from __future__ import annotations
+
+import click
+
+from affiant.cli.registry.trust.adding import add
+from affiant.cli.registry.trust.trial import test
+
+
+@click.group()
+def trust() -> None:
+    """A trust takes the tokens of a platform in place of credentials.
+
+    Its rules say for which service each token speaks.
+
+    \b
+    affiant trust add github acme/app --repository-id 123 --branch main --client deploy
+    affiant trust test job.jwt
+    """
+
+
+for command in (add, test):
+    trust.add_command(command)
