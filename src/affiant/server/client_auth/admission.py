@@ -177,6 +177,7 @@ def ceiling_of(rule: Rule, *, not_after: int | None = None) -> Ceiling:
         resources=rule.resources or None,
         lifetime=rule.access_token_lifetime,
         not_after=not_after,
+        has_details=not rule.scope,
     )
 
 

@@ -21,6 +21,7 @@ class Ceiling(Value, frozen=True):
     resources: tuple[str, ...] | None = None
     lifetime: int | None = None  # seconds
     not_after: int | None = None  # epoch seconds; what is issued expires by then
+    has_details: bool = True  # whether a token may have authorization_details (RFC 9396), which can exceed any scope
 
 
 class Caller(Value, frozen=True):

@@ -199,9 +199,9 @@ def _check_details(
     entry: dict[str, Any], client: RegisteredClient, apis: Sequence[Api], ceilings: Sequence[Ceiling]
 ) -> None:
     # Attack: a workload whose rule allows it one scope asks for details instead, which can say more than any scope.
-    limit = next((ceiling for ceiling in ceilings if ceiling.scope is not None), None)
+    limit = next((ceiling for ceiling in ceilings if not ceiling.has_details), None)
     if limit is not None:
-        raise Rejected(Reason.DETAILS_NOT_ALLOWED, expected=f"scopes alone, which {limit.layer} limits")
+        raise Rejected(Reason.DETAILS_NOT_ALLOWED, expected=f"none: {limit.layer} limits the scope")
     # RFC 9396 section 5: the client gets all that it asks for, or nothing.
     places = set(locations(entry))
     identifiers = [api.identifier for api in apis]
