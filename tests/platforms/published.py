@@ -58,7 +58,7 @@ class Published:
         trust = parse_allowed(allowed) if allowed else Allowed()
         names = Names([[PUBLIC]])
         return Fetcher(
-            trust, resolve=names, network=_Redirected(self.port), tls=authority().trust() if knows_authority else None
+            trust, resolve=names, network=redirected(self.port), tls=authority().trust() if knows_authority else None
         )
 
 
@@ -71,6 +71,11 @@ class _Redirected(httpcore2.AnyIOBackend):
 
     async def connect_tcp(self, host: str, port: int, *more: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
         return await super().connect_tcp(LOOPBACK, self._port, *more, **named)
+
+
+def redirected(port: int) -> httpcore2.AsyncNetworkBackend:
+    """A network whose every connection comes to this port of loopback."""
+    return _Redirected(port)
 
 
 def hosts(issuers: Iterable[Issuer]) -> set[str]:
@@ -114,10 +119,10 @@ class _Listening(ThreadingHTTPServer):
 
 
 @contextmanager
-def running(*issuers: Issuer, names: Iterable[str] = ()) -> Iterator[Published]:
+def running(*issuers: Issuer, names: Iterable[str] = (), tls: ssl.SSLContext | None = None) -> Iterator[Published]:
     """The server, with a certificate for its own address, for the hosts of these issuers and for further names."""
     published = Published(issuers)
-    tls = authority().serve(LOOPBACK, "localhost", *sorted({*hosts(issuers), *names}))
+    tls = tls or authority().serve(LOOPBACK, "localhost", *sorted({*hosts(issuers), *names}))
     listening = _Listening(published, tls)
     published.port = listening.server_address[1]
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

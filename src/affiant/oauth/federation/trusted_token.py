@@ -78,6 +78,9 @@ def verify(verified: Verified, *, rules: TokenRules, now: float) -> TrustedToken
     """Return the token if its claims are valid for this server now; raise Rejected with a reason of steps 4 to 10."""
     claims = verified.claims
     check_typ(verified.header)
+    if "events" in claims:
+        # Attack: a logout token (OpenID Connect Back-Channel Logout 2.4) or another event has iss, sub, aud and jti too.
+        raise Rejected(Reason.JWT_TYP, expected="a token that identifies a workload", got="events (RFC 8417)")
     _check_audience(claims, rules)
     expires_at = _check_times(claims, rules, now)
     return TrustedToken(
