@@ -79,7 +79,7 @@ def verify(verified: Verified, *, rules: TokenRules, now: float) -> TrustedToken
     claims = verified.claims
     check_typ(verified.header)
     if "events" in claims:
-        # Attack: a logout token (OpenID Connect Back-Channel Logout 2.4) or another event has iss, sub, aud and jti too.
+        # Attack: a logout token (OpenID Connect Back-Channel Logout 2.4) has iss, sub, aud and jti as well.
         raise Rejected(Reason.JWT_TYP, expected="a token that identifies a workload", got="events (RFC 8417)")
     _check_audience(claims, rules)
     expires_at = _check_times(claims, rules, now)

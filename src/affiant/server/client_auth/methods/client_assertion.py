@@ -175,6 +175,9 @@ def _shows(sent: Sent) -> Assertion | None:
     if trusted_token.find_issuers(unverified):
         return None  # of another issuer: platform_token.py
     if sent.form.get("client_assertion_type") == names.JWT_SPIFFE_ASSERTION_TYPE:
+        iss, sub = unverified.claims.get("iss"), unverified.claims.get("sub")
+        if iss is None or iss != sub:
+            raise trusted_token.no_spiffe_id(sub)
         raise Rejected(Reason.ASSERTION_TYPE, expected=names.JWT_BEARER_ASSERTION_TYPE)
     return Assertion(text, unverified, assertion.check_names(unverified, client_id=sent.form.get("client_id")))
 
