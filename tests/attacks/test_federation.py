@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,64 +81,6 @@ def carried(text: str, *, carrier: str = "client_assertion", **more: str) -> Req
     if carrier == "assertion":
         return post({"grant_type": names.JWT_BEARER, "assertion": text, **more})
     return post(testing.form(text, **more))
-
-
-# --- Every reason
-
-
-async def _disable(place: Place) -> Request:
-    await place.bench.store.trusts.update("ci", lambda trust: replace(trust, enabled=False))
-    return carried(token())
-
-
-async def _change_trust(place: Place, **changes: Any) -> Request:
-    await place.bench.store.trusts.update("ci", lambda trust: replace(trust, **changes))
-    return carried(token(extra="x" * 1000))
-
-
-async def _change_rule(place: Place, **changes: Any) -> Request:
-    await place.bench.store.rules.update("ci", lambda rule: replace(rule, **changes))
-    return carried(token(extra="x" * 1024))
-
-
-async def _lose_keys(place: Place) -> Request:
-    place.server.vanish()
-    return carried(token(NEXT, AWAY))
-
-
-async def _second_rule(place: Place) -> Request:
-    await place.bench.store.rules.add(Rule("also", "ci", "c1", (ClaimCondition("sub", ("j*",)),)))
-    return carried(token())
-
-
-async def _just(text: str) -> Request:
-    return carried(text)
-
-
-AT_A_TRUST: dict[Reason, Callable[[Place], Awaitable[Request]]] = {
-    Reason.TRUST_UNKNOWN: lambda _: _just(token(SIGNER, "https://unknown.example")),
-    Reason.TRUST_SPIFFE_ID: lambda _: _just(token(sub="spiffe://acme.example/a/../b")),
-    Reason.TRUST_DISABLED: _disable,
-    Reason.TRUST_KEYS: _lose_keys,
-    Reason.TRUST_KEY_UNKNOWN: lambda _: _just(token(STRANGER)),
-    Reason.TRUST_AUDIENCE: lambda _: _just(token(aud="https://other.example")),
-    Reason.TRUST_LIFETIME: lambda _: _just(token(exp=NOW + 86_400)),
-    Reason.TRUST_REFUSES: lambda place: _change_trust(place, refuses=(ClaimCondition("sub", ("job",)),)),
-    Reason.TRUST_AMBIGUOUS: _second_rule,
-    Reason.RULE_NONE: lambda _: _just(token(sub="another")),
-    Reason.RULE_COPIES: lambda place: _change_rule(place, copied_claims=("extra",)),
-    Reason.NOTHING_LEFT: lambda place: _change_rule(place, scope=("of-no-api",)),
-}
-
-
-@pytest.mark.parametrize("reason", AT_A_TRUST, ids=lambda reason: reason.code)
-async def test_reason_is_reached_at_a_trust(place: Place, reason: Reason) -> None:
-    what = await AT_A_TRUST[reason](place)
-    sent = await place.bench.send(what)
-    record = await place.bench.last()
-    assert (record["reason"], record["outcome"]) == (reason.code, "refused")
-    assert (sent.status, sent.json()["error"]) == (reason.value.status, reason.value.error)
-    await place.let_in(carried(token(CLUSTERS, CLUSTER)))
 
 
 # --- T6: what a platform's token gets

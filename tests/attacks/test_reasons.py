@@ -42,7 +42,6 @@ from tests.attacks.bench import (
 )
 from tests.attacks.federating import BY_FEDERATION, CONTROLS
 from tests.attacks.registering import bearer, invite, register
-from tests.attacks.test_federation import AT_A_TRUST
 from tests.attacks.test_jwks_uri import AT_A_JWKS_URI
 from tests.certificates import make
 from tests.unit.resource.issuer import Check, check_in_loop, check_in_thread
@@ -432,7 +431,6 @@ def test_every_reason_is_tested() -> None:
         AFTER,
         ANSWERED,
         AT_A_JWKS_URI,
-        AT_A_TRUST,
         AT_AN_API,
         AT_THE_ADMIN_API,
         UNWRITTEN,

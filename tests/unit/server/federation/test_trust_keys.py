@@ -395,9 +395,10 @@ async def test_probe_says_why_not(place: Place, changes: dict[str, Any], message
     assert str(caught.value).startswith("the keys of trust ci cannot be obtained: ")
 
 
-async def test_explaining_fetches_nothing(place: Place) -> None:
+async def test_explaining_without_the_keys_of_a_server_fetches_nothing(place: Place) -> None:
     await place.trust()
-    explainer = app.build_explainer(issuer=ISSUER, store=place.server.store, master_key=place.server.master_key)
+    store, master_key = place.server.store, place.server.master_key
+    explainer = app.build_explainer(issuer=ISSUER, store=store, master_key=master_key, trust_keys=TrustKeys())
     body = f"grant_type={names.JWT_BEARER}&assertion={place.token()}"
     found = await explainer.explain(captured.parse(body), now=int(place.server.clock))
     assert found.reason is not None
