@@ -40,6 +40,7 @@ GROUPS = {
         "client": ("registry.client", "Manage services that may ask for tokens."),
         "api": ("registry.api", "Manage APIs that accept tokens."),
         "trust": ("registry.trust.group", "Take the tokens of platforms."),
+        "rule": ("registry.trust.rule", "Say for which service a token speaks."),
         "invitation": ("registry.invitation", "Let services register themselves."),
         "register": ("registry.register", "Register this machine at a server."),
         "enroll": ("workload.enroll", "Register this machine with a ticket."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from affiant.cli.registry.trust.adding import add
+from affiant.cli.registry.trust.managing import COMMANDS
 from affiant.cli.registry.trust.trial import test
 
 
@@ -20,5 +21,5 @@ def trust() -> None:
     """
 
 
-for command in (add, test):
+for command in (add, test, *COMMANDS):
     trust.add_command(command)

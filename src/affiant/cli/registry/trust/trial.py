@@ -33,11 +33,11 @@ _NOTHING = frozenset({"", "null", "none", "undefined"})
 @click.option("--at", metavar="TIME", help="judge as of this time: seconds since 1970, or 2026-11-21T08:00:00Z")
 @click.option("--trust", metavar="NAME", help="judge by this trust (default: that of the token's issuer)")
 def test(token: str, place: Place, at: str | None, trust: str | None) -> None:
-    """Judge a token of a platform by the trusts and rules, before a job sends one.
+    """Judge a token before a job sends one.
 
-    It prints what mends the token first, and then everything that is wrong: signature, audience, times, what the trust
-    refuses, and each condition of each rule. The token is not used up, stored or logged. "-" reads it from standard
-    input.
+    The trusts and rules of the server judge it. The command prints what mends the token first, and then everything that
+    is wrong: signature, audience, times, what the trust refuses, and each condition of each rule. The token is not used
+    up, stored or logged. "-" reads it from standard input.
 
     \b
     affiant trust test job.jwt

@@ -1,0 +1,110 @@
+"""`affiant trust list`, `show`, `update`, `enable`, `disable` and `remove`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from affiant.cli.connection.admin import segment
+from affiant.cli.connection.place import Place, admin_options
+from affiant.cli.output import Listing, describe, show, show_list
+from affiant.cli.registry.options import member_options, members
+from affiant.cli.registry.trust.words import state, words_of
+from affiant.server.registry.federation import fields
+from affiant.server.registry.fields import By
+
+_CHANGED = [row for row in fields.TRUST.by(By.CHANGE) if row.option is not None]
+
+
+@click.command("list")
+@admin_options
+def list_(place: Place) -> None:
+    """List the trusts."""
+    show_list(place.all("/trusts"), _LISTING)
+
+
+@click.command("show")
+@click.argument("name")
+@admin_options
+def show_(name: str, place: Place) -> None:
+    """Show a trust."""
+    found = place.get(f"/trusts/{segment(name)}")
+    show(found, *describe(words_of(found)))
+
+
+@click.command()
+@click.argument("name")
+@member_options(_CHANGED)
+@admin_options
+def update(name: str, place: Place, **options: Any) -> None:
+    """Change a trust, and end its tokens.
+
+    Options that are left out change nothing. New keys, or another address of them, replace those before.
+
+    \b
+    affiant trust update cluster --jwks cluster.json
+    affiant trust update cluster --jwks-uri https://10.0.0.1:6443/openid/v1/jwks --ca ca.pem
+    affiant trust update github --audience https://as.example --max-lifetime 600
+    """
+    changed = place.patch(f"/trusts/{segment(name)}", members(_CHANGED, options))
+    show(changed, _line(changed))
+
+
+@click.command()
+@click.argument("name")
+@admin_options
+def disable(name: str, place: Place) -> None:
+    """Refuse the tokens of a trust at once.
+
+    The tokens that its rules gave end too. They stay so until it is enabled again.
+    """
+    place.patch(f"/trusts/{segment(name)}", {"enabled": False})
+    show({"name": name, "done": "disable"}, f"disabled {name}")
+
+
+@click.command()
+@click.argument("name")
+@admin_options
+def enable(name: str, place: Place) -> None:
+    """Enable a disabled trust."""
+    place.patch(f"/trusts/{segment(name)}", {"enabled": True})
+    show({"name": name, "done": "enable"}, f"enabled {name}")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--with-rules", is_flag=True, help="remove its rules too")
+@admin_options
+def remove(name: str, with_rules: bool, place: Place) -> None:
+    """Remove a trust and end its tokens."""
+    place.delete(f"/trusts/{segment(name)}{'?with_rules=true' if with_rules else ''}")
+    show({"name": name, "done": "remove"}, f"removed {name}")
+
+
+COMMANDS = (list_, show_, update, enable, disable, remove)
+
+
+def _keys(found: Mapping[str, Any]) -> str:
+    """Return where the keys come from."""
+    if found["jwks"] is not None:
+        return "uploaded"
+    return str(found["jwks_uri"] or found["discovery_url"] or "the issuer's metadata")
+
+
+def _cells(found: Mapping[str, Any]) -> tuple[object, ...]:
+    return found["name"], found["preset"], state(found), found["replay"], _keys(found), found["issuer"]
+
+
+def _line(found: Mapping[str, Any]) -> str:
+    off = "" if found["enabled"] else "  (disabled)"
+    return f"trust {found['name']}  {found['preset']}  {found['issuer']}  keys: {_keys(found)}{off}"
+
+
+_LISTING = Listing(
+    ("TRUST", "PRESET", "STATE", "REPLAY", "KEYS", "ISSUER"),
+    _cells,
+    _line,
+    "no trusts: affiant trust add PLATFORM",
+)
