@@ -36,6 +36,10 @@ def ways(server: Affiant) -> Ways:
         if alg != "ES256":
             server.register(client_id, key)
         found[f"private_key_jwt {alg}"] = (_by(server, client_id, key), (SIGNED, ("verify", alg)))
+    for alg in ("ES256", "RS256"):  # RS256 is what most platforms sign with
+        key = keys.generate(alg)
+        issuer = server.trust(f"platform-{alg.lower()}", key)
+        found[f"federated_jwt {alg}"] = (_by_platform(server, issuer, key), (SIGNED, ("verify", alg)))
     secret = SecretKey(server.register_secret("bench-hmac", names.CLIENT_SECRET_JWT).encode(), "HS256")
     found["client_secret_jwt HS256"] = (_by(server, "bench-hmac", secret), (SIGNED, ("verify", "HS256")))
     found["client_secret_basic"] = (server.by_secret, (SIGNED,))
@@ -44,6 +48,10 @@ def ways(server: Affiant) -> Ways:
 
 def _by(server: Affiant, client_id: str, signer: keys.PrivateKey | SecretKey) -> Prepare:
     return lambda count: server.by_assertion(count, client_id, signer)
+
+
+def _by_platform(server: Affiant, issuer: str, key: keys.PrivateKey) -> Prepare:
+    return lambda count: server.by_platform(count, issuer, key)
 
 
 def tokens(server: Affiant, processes: Processes, effort: Effort, found: Ways) -> Iterator[Row]:

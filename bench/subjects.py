@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from bench.generator import SERVER_CORE
 from bench.processes import Processes
 from tests.loopback import free_port
 
-from affiant.jose import keys
+from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
 from affiant.jose.signer import Signer
 from affiant.oauth import assertion, names
@@ -133,8 +134,50 @@ class Affiant(Subject):
         path.write_text(json.dumps(key.public().to_jwk()))
         self.run("client", "new", client_id, "--public-key", path.name, *(words or ("--scope", SCOPE)))
 
+    def trust(self, name: str, key: PrivateKey) -> str:
+        """Trust an issuer with this key, with a rule that names KEY_CLIENT; return the issuer."""
+        issuer = f"https://{name}.example"
+        (self.folder / f"{name}.jwks").write_text(json.dumps({"keys": [key.public().to_jwk()]}))
+        path = self.folder / f"{name}.toml"
+        path.write_text(
+            f'[[trusts]]\nname = "{name}"\nissuer = "{issuer}"\njwks_file = "{name}.jwks"\n\n'
+            f'[[rules]]\nname = "{name}"\ntrust = "{name}"\nclient_id = "{KEY_CLIENT}"\n'
+            'conditions = { sub = ["repo:acme/app:ref:refs/heads/main"], repository_id = ["42"] }\n'
+        )
+        self.run("apply", path.name, "--yes")
+        return issuer
+
+    def by_platform(self, count: int, issuer: str, signer: Signer) -> Iterator[bytes]:
+        """Yield so many requests with tokens as a CI platform writes them: some twenty claims, each used once."""
+        for _ in range(count):
+            form = {
+                "grant_type": names.CLIENT_CREDENTIALS,
+                "scope": SCOPE,
+                "client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE,
+                "client_assertion": _job_token(issuer, self.audience, signer),
+            }
+            yield generator.post(self.token_path, form)
+
     def register_secret(self, client_id: str, method: str) -> str:
         """Register a client, and return its secret."""
         self.run("client", "new", client_id, "--auth", method, "--scope", SCOPE)
         members = json.loads((self.folder / f"{client_id}.affiant.json").read_text())
         return str(members["client_secret"])
+
+
+def _job_token(issuer: str, audience: str, signer: Signer) -> str:
+    now = int(time.time())
+    claims = {
+        "iss": issuer,
+        "sub": "repo:acme/app:ref:refs/heads/main",
+        "aud": audience,
+        "iat": now,
+        "nbf": now,
+        "exp": now + LIFETIME,
+        "jti": secrets.token_urlsafe(16),
+        "repository_id": "42",
+        "repository_owner_id": "7",
+        "ref": "refs/heads/main",
+        **{f"claim_{number}": "a value as platforms write it" for number in range(12)},
+    }
+    return compact.sign({"typ": "JWT"}, claims, signer)
