@@ -208,7 +208,7 @@ class _Parts:
             remote_keys=self.remote_keys,
             trust_keys=self.trust_keys,
         )
-        self.context = Context(issuer, store.ledger, limits, self.uses, clock, self.inquiry.offer)
+        self.context = Context(issuer, store.ledger, limits, self.uses, clock, inquire=self.inquiry.offer)
 
     def feed(self) -> RevocationFeed:
         """Build the feed of revocations."""

@@ -58,11 +58,11 @@ class Explainer:
         """
         facts = facts_of.read(captured, issuer=self._issuer, now=now)
         await self._look_up(facts)
-        trial = await self._try(facts, trust)
+        tried = await self._try(facts, trust)
         if captured.is_bare and tokens.is_access_token(facts):
             return await tokens.explain(facts, self._directory, self._store.revocations)
         request = Request("explain", "", now, captured.scope(), captured.receive)
-        refusals = await self._judge(request, facts, trial)
+        refusals = await self._judge(request, facts, tried)
         caller = request.notes.caller
         found = explanation.build(refusals, facts, caller.observed if caller else ())
         found = replace(found, what=tokens.describe(facts) or None if refusals else None)

@@ -10,7 +10,7 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected, SignerError, StoreError
@@ -23,6 +23,7 @@ from affiant.server.request.deadline import REQUEST_SECONDS, Deadline
 from affiant.server.request.description import Description
 from affiant.server.request.limits import Limited, Limits
 from affiant.server.request.notes import REFUSED, Request
+from affiant.server.request.refused_tokens import RefusedTokens
 from affiant.server.request.uses import Uses
 from affiant.storage.entries import Entry, Outcome, RefreshToken, Revocation, Rotation
 from affiant.storage.ports import Ledger
@@ -55,6 +56,7 @@ class Context:
     limits: Limits
     uses: Uses
     clock: Callable[[], float]
+    refused_tokens: RefusedTokens = field(default_factory=RefusedTokens)
     inquire: Callable[[Request], None] = lambda _: None  # takes refused requests, to search for a known mistake
 
 
@@ -71,6 +73,7 @@ class Recorder:
         self._uses = context.uses
         self._clock = context.clock
         self._inquire = context.inquire
+        self._refused_tokens = context.refused_tokens
         self._deadline = Deadline()
 
     def begin(self, scope: http.Scope, receive: http.Receive) -> Request:
@@ -214,6 +217,8 @@ class Recorder:
     def _count(self, request: Request, entry: Entry, *, is_repeated: bool) -> None:
         """Count what was committed: as a failure, or as part of the caller's share."""
         caller = request.notes.caller
+        if entry.audit.outcome == REFUSED:
+            self._refused_tokens.note(entry.audit)
         if caller is None:
             # Some endpoints admit other callers than clients: a decision there is no failure.
             if entry.audit.outcome == REFUSED:

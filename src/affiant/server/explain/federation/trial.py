@@ -39,7 +39,7 @@ async def judge(
     known = [one for issuer in token.issuers for one in federation.find(issuer)]
     if trust is not None:
         named = [one for one in federation.trusts if one.name == trust]
-        if not {one.name for one in named} & {one.name for one in known}:
+        if not any(one.name == trust for one in known):
             refusals.append(_of_other_issuer(trust, named, presented.issuer))
         known = named
     elif not known:

@@ -1,0 +1,64 @@
+"""The platforms' tokens that were refused lately, by issuer and reason: what a new trust or rule may be for."""
+
+from functools import partial
+from typing import Any
+
+from affiant.server.admin import documents
+from affiant.server.admin.lists import PAGE
+from affiant.server.admin.roles import Role
+from affiant.server.admin.routes.audit import Instant, members_of
+from affiant.server.admin.routes.operation import Call, Routes
+from affiant.server.registry.federation import claims as kept_claims
+from affiant.server.request.notes import REFUSED
+from affiant.storage.entries import OUT_OF_ORDER, AuditRow
+
+TOKENS = Routes("refused tokens")
+_SCANNED = 10_000  # of the newest records
+_MOST = 200  # issuers and reasons: strangers make up as many as they like
+_Key = tuple[str, str]
+
+
+@TOKENS("GET /refused-tokens", Role.VIEWER, answers=list[documents.RefusedTokens], is_long=True)
+async def list_refused_tokens(call: Call, since: Instant = None) -> Any:
+    """List the platforms' tokens that were refused, among the newest 10,000 records, by issuer and reason."""
+    log, found, before = call.context.store.audit_log, dict[_Key, dict[str, Any]](), None
+    for _ in range(_SCANNED // PAGE):
+        rows = await call.context.reads.each(partial(log.newest, before=before, limit=PAGE), _read)
+        for _, record in rows:
+            _count(found, record, since or 0.0)
+        if len(rows) < PAGE or (since is not None and _at(rows[-1][1]) < since - OUT_OF_ORDER):
+            break
+        before = rows[-1][0]
+    return list(found.values())
+
+
+def _read(row: AuditRow) -> tuple[int, dict[str, Any]]:
+    return row.number, members_of(row)
+
+
+def _at(record: dict[str, Any]) -> float:
+    at = record.get("at")
+    return float(at) if isinstance(at, int | float) else 0.0
+
+
+def _count(found: dict[_Key, dict[str, Any]], record: dict[str, Any], since: float) -> None:
+    """Count a record, if it is of a refused token. Records come from the newest on."""
+    issuer, reason = record.get("issuer"), str(record.get("reason"))
+    is_token = record.get("outcome") == REFUSED and isinstance(issuer, str) and "://" in issuer
+    if not is_token or _at(record) < since:
+        return
+    key = (str(issuer), reason)
+    if key in found:
+        found[key]["count"] += 1
+    elif len(found) < _MOST:
+        kept = kept_claims.parse(record.get("claims"))
+        subject = kept.claims.get("sub") if kept is not None else None
+        found[key] = {
+            "issuer": issuer,
+            "reason": reason,
+            "count": 1,
+            "at": _at(record),
+            "trace_id": str(record.get("trace_id")),
+            "subject": None if subject is None else str(subject),
+            "verified": kept is not None and kept.verified,
+        }
