@@ -165,6 +165,7 @@ async def test_a_preset_gives_what_is_left_out(store: Store) -> None:
         ("DELETE", "/rules/deploy", None, Role.OPERATOR),
         ("GET", "/trusts", None, Role.VIEWER),
         ("GET", "/rules?trust=ci", None, Role.VIEWER),
+        ("GET", "/trusts/ci/keys", None, Role.OPERATOR),
     ],
 )
 @pytest.mark.parametrize("make_store", ["memory"], indirect=True)

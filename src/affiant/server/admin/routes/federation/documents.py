@@ -2,9 +2,12 @@
 
 from typing import Annotated
 
+from pydantic import Field
+
 from affiant.server.admin.models import Checked, In, Out, shows, takes
 from affiant.server.registry import kinds
 from affiant.server.registry.federation import fields
+from affiant.server.registry.federation.keys import Found
 from affiant.server.registry.fields import By
 from affiant.storage import records
 
@@ -23,6 +26,24 @@ class Trust(_TrustMembers):
 
     jwks_at: int | None
     created_at: int
+
+
+class TrustKey(Out):
+    """A key that signs the tokens of a trust."""
+
+    kid: str
+    thumbprint: Annotated[str, Field(description="RFC 7638, SHA-256")]
+    algorithms: list[str]
+
+
+class TrustKeys(Out):
+    """The keys that a trust has now."""
+
+    uri: Annotated[str | None, Field(description="from which they were fetched; null for uploaded ones")]
+    keys: list[TrustKey]
+    left_out: Annotated[list[str], Field(description="members of the set that are not used, and why")]
+    in_use: Annotated[str | None, Field(description="age and address of the set that this process verifies with")]
+    problem: Annotated[str | None, Field(description="why they cannot be obtained")]
 
 
 @takes(fields.TRUST.by(By.NEW))
@@ -66,6 +87,11 @@ class RuleChanges(In):
 def view_trust(record: records.Trust) -> Trust:
     members = fields.TRUST.render(record)
     return Trust(name=record.name, jwks_at=record.jwks_at, created_at=record.created_at, **members)
+
+
+def view_keys(found: Found, *, in_use: str | None) -> TrustKeys:
+    shown = [TrustKey(kid=key.kid, thumbprint=key.thumbprint, algorithms=sorted(key.algorithms)) for key in found.keys]
+    return TrustKeys(uri=found.uri, keys=shown, left_out=list(map(str, found.left_out)), in_use=in_use, problem=None)
 
 
 def view_rule(record: records.Rule) -> Rule:

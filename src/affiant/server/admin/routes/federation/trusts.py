@@ -22,6 +22,7 @@ from affiant.storage.registry import CLIENTS, RULES, Condition, Get, Rows, Steps
 from affiant.storage.registry import TRUSTS as RECORDS
 
 TRUSTS = Routes("trusts")
+TryKeys = Annotated[bool, Field(description="fetch its keys first, and change nothing if they cannot be obtained")]
 WithRules = Annotated[bool, Field(description="remove its rules too; without it, a trust that has rules stays")]
 
 
@@ -37,9 +38,11 @@ async def list_trusts(call: Call, limit: Limit = 100, cursor: CursorText = None)
 
 
 @TRUSTS("POST /trusts", Role.OWNER, answers=documents.Trust, status=201, refuses=TAKEN)
-async def register_trust(call: Call, wanted: TrustNew) -> Any:
+async def register_trust(call: Call, wanted: TrustNew, *, try_keys: TryKeys = False) -> Any:
     """Register a trust. Its tokens get nothing before a rule names a client for them."""
     built = build(call, wanted)
+    if try_keys:
+        await call.context.trust_keys.probe(built)
     await call.context.store.trusts.add(built, audit=_audit(call, built.name), condition=_judging(call))
     return view_trust(built)
 
@@ -63,10 +66,27 @@ async def show_trust(call: Call, name: str) -> Any:
     return changes.tagged(call, view_trust(await get(call, name)))
 
 
+@TRUSTS("GET /trusts/{name}/keys", Role.OPERATOR, answers=documents.TrustKeys, refuses=UNKNOWN)
+async def show_trust_keys(call: Call, name: str) -> Any:
+    """Fetch the keys of a trust, and show them with the age of those that this server verifies with."""
+    trust = await get(call, name)
+    keys, federation = call.context.trust_keys, await call.context.directory.federation()
+    known = next((one for one in federation.find(trust.issuer) if one.name == name), None)
+    in_use = keys.describe(known, now=call.now) if known is not None else None
+    try:
+        return documents.view_keys(await keys.probe(trust), in_use=in_use)
+    except ConfigError as error:
+        return documents.TrustKeys(uri=None, keys=[], left_out=[], in_use=in_use, problem=str(error))
+
+
 @TRUSTS("PATCH /trusts/{name}", Role.OPERATOR, answers=documents.Trust, refuses=OF_CHANGES)
-async def change_trust(call: Call, name: str, wanted: TrustChanges, if_match: IfMatch = None) -> Any:
+async def change_trust(
+    call: Call, name: str, wanted: TrustChanges, *, try_keys: TryKeys = False, if_match: IfMatch = None
+) -> Any:
     """Change a trust. The tokens that its rules gave end at once, also if it is disabled (`enabled`)."""
-    await get(call, name)
+    found = await get(call, name)
+    if try_keys:
+        await call.context.trust_keys.probe(build_changed(call, found, wanted))
 
     def change(stored: Trust) -> Trust:
         changes.check_match(if_match, view_trust(stored))
