@@ -17,7 +17,7 @@ GOOD: dict[str, Good] = {
         Good(kubernetes.pod(), kubernetes.pins(), replay="reused"),
         Good(clouds.aws(), clouds.aws_pins()),
         Good(clouds.google(), clouds.google_pins(), replay="if-present"),
-        Good(clouds.entra(), clouds.entra_pins(), audience="api://affiant", longest=86_400, replay="if-present"),
+        Good(clouds.entra(), clouds.entra_pins(), audience="api://affiant", longest=86_700, replay="if-present"),
         Good(builds.terraform(), builds.terraform_pins(), longest=86_400),
         Good(
             builds.circleci(),

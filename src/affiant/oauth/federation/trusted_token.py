@@ -14,7 +14,7 @@ from affiant.oauth.federation import spiffe_id
 from affiant.reasons import Reason
 from affiant.system.values import Value
 
-MAX_LIFETIME = 86_400  # seconds from iat to exp that a trust can allow
+MAX_LIFETIME = 90_000  # seconds from iat to exp that a trust can allow: a day, and minutes before it
 DEFAULT_LIFETIME = 3600
 ONCE, IF_PRESENT, REUSED = "once", "if-present", "reused"
 # `once` needs a jti, and takes it once; `if-present` takes a jti once, and a token without one as often as it comes;

@@ -83,6 +83,7 @@ async def test_ref_that_only_looks_like_the_pinned_one(server: Server, ref: str)
     assert await refused(server, signed(github.job(github.Run(ref=ref)))) == "rule.none"
 
 
+@pytest.mark.rfc(7523, "3(1)")
 @pytest.mark.parametrize(
     ("issuer", "reason"),
     [
@@ -109,6 +110,7 @@ async def test_issuer_is_compared_as_it_is_written(server: Server, issuer: objec
     assert await refused(server, _claims(iss=issuer)) == reason
 
 
+@pytest.mark.rfc(7523, "3(2)")
 @pytest.mark.parametrize("subject", ["", None, 5, ["a"], {"a": "b"}, "x" * 2049])
 async def test_token_of_nobody_is_refused(server: Server, subject: object) -> None:
     """RFC 7523 section 3 item 2: a subject must be there, whatever the rule is about."""
@@ -194,6 +196,7 @@ async def test_refused_token_is_not_used_up(server: Server) -> None:
     assert (await ask(server, text))["client_id"] == "github"
 
 
+@pytest.mark.rfc(7523, "3(4)")
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -292,7 +292,7 @@ async def test_aws_token_with_many_tags_fits() -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 async def test_entra_versions_are_two_issuers(version: int) -> None:
-    good = Good(clouds.entra(version=version), clouds.entra_pins(), "api://affiant", 86_400, "if-present")
+    good = Good(clouds.entra(version=version), clouds.entra_pins(), "api://affiant", 86_700, "if-present")
     async with trusting(good) as server:
         assert (await ask(server, signed(good.token)))["client_id"] == "entra"
         assert await refused(server, signed(clouds.entra(version=3 - version))) == "trust.unknown"

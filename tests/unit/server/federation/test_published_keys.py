@@ -17,7 +17,7 @@ from tests.unit.server.federation.registering import add, ask, audited, form, re
 
 from affiant.testing import Server
 
-OTHER_ENTRA = Good(clouds.entra(version=2), clouds.entra_pins(), "api://affiant", 86_400, "if-present")
+OTHER_ENTRA = Good(clouds.entra(version=2), clouds.entra_pins(), "api://affiant", 86_700, "if-present")
 # All is right but the issuer.
 MOVED = json.dumps({**Issuer.of(github.job()).discovery, "issuer": f"{github.ISSUER}/acme"}).encode()
 ALL = {**GOOD, "entra-2": OTHER_ENTRA}

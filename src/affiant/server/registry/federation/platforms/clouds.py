@@ -97,7 +97,9 @@ ENTRA = Platform(
     shapes={"oid": _ID, "tid": _ID, "azp": _ID, "appid": _ID},
     needs_audience="the app registration for which the job asks, such as api://affiant",
     replays=(trusted_token.REUSED, trusted_token.IF_PRESENT),
-    lifetime=DAY,
+    # The token of a managed identity lives a day, and is dated five minutes back.
+    lifetime=DAY + 300,
+    longest=DAY + 300,
     questions=(
         Question("OBJECT_ID", "of the managed identity (principalId)", claim="oid"),
         Question("tenant", "id of the tenant; for tokens of version 2 its issuer", claim="tid", is_issuer=True),

@@ -12,7 +12,7 @@ from affiant.oauth.federation import conditions, trusted_token
 from affiant.oauth.federation.conditions import Scalar
 from affiant.storage.records import ClaimCondition, Rule, Trust
 
-DAY = trusted_token.MAX_LIFETIME
+DAY = 86_400
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # The part that an id has in an issuer, by its name in braces.
 _PARTS = {
