@@ -18,9 +18,7 @@ from affiant.system.identifiers import new_token_id
 from affiant.testing import ISSUER
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 NOT_HERE = [
-    EXCHANGE,
     "password",
     "implicit",
     "authorization_code",

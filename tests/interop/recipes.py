@@ -1,6 +1,6 @@
 """Clients that others wrote, each configured as docs/how-to/interop.md says; run by an interpreter that has them.
 
-Usage: recipes.py NAME. The environment says the rest: ISSUER, CLIENT_ID, SECRET or KEY (a PEM file), SCOPE, RESOURCE.
+Usage: recipes.py NAME. The environment says the rest: ISSUER, CLIENT_ID, SECRET or KEY (a PEM file), SCOPE, RESOURCE, TOKEN.
 A recipe ends well once its client has asked for a token; the server's audit log says whether it got one.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 ISSUER, CLIENT_ID = os.environ["ISSUER"], os.environ["CLIENT_ID"]
 SECRET, SCOPE, RESOURCE = os.environ.get("SECRET", ""), os.environ.get("SCOPE", ""), os.environ.get("RESOURCE", "")
+TOKEN = os.environ.get("TOKEN", "")
 KEY = Path(os.environ["KEY"]).read_text() if "KEY" in os.environ else ""
 TOKEN_ENDPOINT = f"{ISSUER}/token"
 
@@ -138,6 +139,33 @@ def requests_oauth2client() -> None:
     client = OAuth2Client(TOKEN_ENDPOINT, issuer=ISSUER, auth=auth, testing=True)
     assert client.client_credentials(scope=SCOPE).scope == SCOPE
     assert client.client_credentials(scope=SCOPE, dpop=True).token_type == "DPoP"
+
+
+def exchange_requests_oauth2client() -> None:
+    from jwskate import Jwk
+    from requests_oauth2client import OAuth2Client, PrivateKeyJwt
+
+    key = Jwk.from_pem(KEY).with_kid_thumbprint().to_dict() | {"alg": "ES256"}
+    auth = PrivateKeyJwt(CLIENT_ID, key, alg="ES256", aud=ISSUER)
+    client = OAuth2Client(TOKEN_ENDPOINT, issuer=ISSUER, auth=auth, testing=True)
+    found = client.token_exchange(subject_token=TOKEN, subject_token_type="access_token", resource=RESOURCE)
+    assert (found.scope, found.issued_token_type) == (SCOPE, "urn:ietf:params:oauth:token-type:access_token")
+    bound = client.token_exchange(subject_token=TOKEN, subject_token_type="access_token", resource=RESOURCE, dpop=True)
+    assert bound.token_type == "DPoP"
+
+
+def exchange_authlib() -> None:
+    from authlib.integrations.requests_client import OAuth2Session
+
+    session = OAuth2Session(CLIENT_ID, SECRET, token_endpoint_auth_method="client_secret_basic")
+    found = session.fetch_token(
+        TOKEN_ENDPOINT,
+        grant_type="urn:ietf:params:oauth:grant-type:token-exchange",
+        subject_token=TOKEN,
+        subject_token_type="urn:ietf:params:oauth:token-type:access_token",
+        resource=RESOURCE,
+    )
+    assert found["scope"] == SCOPE, found
 
 
 def databricks() -> None:

@@ -1,16 +1,21 @@
 """RFC 8693, token exchange, by section; and the claim `act` as the OAuth Actor Profile writes it."""
 
 import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.rfc.conftest import running
 
+from affiant.errors import Rejected
 from affiant.jose import compact, keys
 from affiant.oauth import names
+from affiant.reasons import Reason
+from affiant.resource import Guard
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import ClaimCondition, Rule, Trust
-from affiant.testing import ABSENT, ISSUER, Server, basic
+from affiant.testing import ABSENT, ISSUER, Server, basic, proof
 
 ORDERS, STOCK, OTHER = "https://orders.example", "https://stock.example", "https://far.example"
 GRANTS = (names.CLIENT_CREDENTIALS, names.TOKEN_EXCHANGE)
@@ -19,7 +24,7 @@ CI, CI_KEY = "https://ci.example", keys.generate("ES256")
 
 
 @pytest.fixture
-async def server():  # noqa: ANN201
+async def server() -> AsyncIterator[Server]:
     """A shop calls the orders API, which calls the stock API for it, which calls a third one."""
     async with running(MemoryStore()) as made:
         await made.add_api(ORDERS, name="orders", scope=("orders.read", "stock.read"))
@@ -71,6 +76,10 @@ async def refused(server: Server, token: str, **parameters: Any) -> str:
     status, answer = await exchange(server, token, **{"resource": STOCK, **parameters})
     assert (status, answer["error"]) == (400, "invalid_request"), answer
     return str(answer["error_uri"]).rpartition("/")[2]
+
+
+def shown(token: str) -> list[bytes]:
+    return [f"Bearer {token}".encode()]
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -214,32 +223,40 @@ async def test_the_chain_is_never_cut(server: Server) -> None:
     act: dict[str, Any] = {"iss": ISSUER, "sub": "a0"}
     for number in range(1, 4):
         act = {"iss": ISSUER, "sub": f"a{number}", "act": act}
-    deep = {"sub": "shop", "client_id": "shop", "aud": ORDERS, "scope": "stock.read"}
+    deep: dict[str, Any] = {"sub": "shop", "client_id": "shop", "aud": ORDERS, "scope": "stock.read"}
     four = await server.access_token(**deep, act=act)
     assert await refused(server, four) == "exchange.depth"
     fourth = claims_of(await exchanged(server, await server.access_token(**deep, act=act["act"])))
     assert fourth["act"]["act"] == act["act"]
+    broken: Any
     for broken in ({"sub": "a"}, {"iss": ISSUER}, "a", {"iss": ISSUER, "sub": "a", "act": {"sub": "b"}}, []):
         assert await refused(server, await server.access_token(**deep, act=broken)) == "exchange.act"
 
 
 @pytest.mark.rfc(8693, "4.1")
 async def test_nobody_acts_twice(server: Server) -> None:
-    back = {"sub": "shop", "client_id": "stock", "aud": ORDERS, "scope": "stock.read"}
-    act = {"iss": ISSUER, "sub": "stock", "act": {"iss": ISSUER, "sub": "orders"}}
+    back: dict[str, Any] = {"sub": "shop", "client_id": "stock", "aud": ORDERS, "scope": "stock.read"}
+    orders = {"iss": ISSUER, "sub": "orders"}
+    act = {"iss": ISSUER, "sub": "stock", "act": orders}
     assert await refused(server, await server.access_token(**back, act=act)) == "exchange.cycle"
     own = {**back, "sub": "orders"}
-    assert (
-        await refused(server, await server.access_token(**own, act=act["act"] | {"sub": "stock"})) == "exchange.cycle"
-    )
+    assert await refused(server, await server.access_token(**own, act={**orders, "sub": "stock"})) == "exchange.cycle"
 
 
 @pytest.mark.rfc(8693, "4.4")
 async def test_may_act_is_obeyed(server: Server) -> None:
-    given = {"sub": "shop", "client_id": "shop", "aud": ORDERS, "scope": "stock.read"}
+    given: dict[str, Any] = {"sub": "shop", "client_id": "shop", "aud": ORDERS, "scope": "stock.read"}
+    may: Any
     for may in ({"sub": "orders"}, {"sub": "orders", "iss": ISSUER}):
         assert claims_of(await exchanged(server, await server.access_token(**given, may_act=may)))["sub"] == "shop"
-    others = ({"sub": "stock"}, {"sub": "orders", "iss": CI}, {"sub": "orders", "email": "a@b"}, {}, "orders", None)
+    others: tuple[Any, ...] = (
+        {"sub": "stock"},
+        {"sub": "orders", "iss": CI},
+        {"sub": "orders", "email": "a@b"},
+        {},
+        "orders",
+        None,
+    )
     for may in (*others, {"iss": ISSUER}, ["orders"]):
         assert await refused(server, await server.access_token(**given, may_act=may)) == "exchange.may_act"
 
@@ -311,3 +328,99 @@ async def test_the_token_of_a_trust_is_a_subject_of_type_jwt(server: Server) -> 
     assert await refused(server, text, **as_jwt) == "exchange.subject_replayed"
     unmatched = compact.sign({}, {**claims, "job": "8", "jti": "j2"}, CI_KEY)
     assert await refused(server, unmatched, **as_jwt) == "exchange.subject_token"
+
+
+@pytest.mark.rfc(8693, "5")
+async def test_a_bound_token_gives_no_bearer_token(server: Server) -> None:
+    """RFC 9449 section 6: whoever presents it has the key; the API that exchanges it has another one."""
+    await server.add_client("holder", scope=("stock.read",), resources=(ORDERS, STOCK), grant_types=GRANTS)
+    held = await server.post(
+        server.form(server.assertion("holder"), resource=ORDERS), headers={"DPoP": proof(url=f"{ISSUER}/token")}
+    )
+    bound = held.json()["access_token"]
+    assert "jkt" in claims_of(bound)["cnf"]
+    assert await refused(server, bound) == "exchange.unbound"
+    assert await refused(server, bound, by="holder", resource=ORDERS) == "exchange.unbound"
+    key = keys.generate("ES256")
+    headers = {**basic("orders", server.secrets["orders"]), "DPoP": proof(key, url=f"{ISSUER}/token")}
+    reply = await server.post(exchange_form(bound, resource=STOCK), headers=headers)
+    assert (reply.status_code, reply.json()["token_type"]) == (200, "DPoP"), reply.text
+    assert claims_of(reply.json()["access_token"])["cnf"] == {"jkt": key.public().thumbprint}
+    # A certificate binds as well, and is not forgotten either.
+    by_certificate = await server.access_token(
+        sub="shop", client_id="shop", aud=ORDERS, scope="stock.read", cnf={"x5t#S256": "x"}
+    )
+    assert await refused(server, by_certificate) == "exchange.unbound"
+
+
+@pytest.mark.rfc(7009, "2.1")
+async def test_what_ends_a_token_ends_its_children_at_a_guard(server: Server) -> None:
+    subject = await shops_token(server)
+    child = await exchanged(server, subject)
+    grandchild = await exchanged(server, child, by="stock", resource=OTHER)
+    other = await exchanged(server, await shops_token(server))
+    guards = {name: Guard(ISSUER, audience=name, http=server.http, clock=server.clock) for name in (STOCK, OTHER)}
+    assert (await guards[STOCK].check(shown(child))).client_id == "orders"
+    assert (await guards[OTHER].check(shown(grandchild))).sub == "shop"
+    reply = await server.post(server.form(server.assertion("shop"), token=subject), path="/revoke")
+    assert reply.status_code == 200
+    assert len(await server.store.revocations.list(0)) == 1  # one entry, however many children
+    for name, dead in ((STOCK, child), (OTHER, grandchild)):
+        later = Guard(ISSUER, audience=name, http=server.http, clock=server.clock)
+        with pytest.raises(Rejected) as refusal:
+            await later.check(shown(dead))
+        assert refusal.value.reason is Reason.TOKEN_REVOKED
+        assert (await introspect(server, dead, by="stock" if name == STOCK else "far")) == {"active": False}
+    assert (await guards[STOCK].check(shown(other))).client_id == "orders"
+    for dead, by in ((subject, "orders"), (child, "stock"), (subject, "shop"), (grandchild, "far")):
+        assert await refused(server, dead, by=by, resource=ABSENT) == "exchange.subject_revoked"
+
+
+@pytest.mark.rfc(8693, "4.1")
+async def test_introspection_says_who_acts(server: Server) -> None:
+    child = await exchanged(server, await shops_token(server), task="t7")
+    told = await introspect(server, child, by="stock")
+    assert {name: told[name] for name in ("sub", "client_id", "act", "task", "parents")} == {
+        name: claims_of(child)[name] for name in ("sub", "client_id", "act", "task", "parents")
+    }
+
+
+@pytest.mark.rfc(8693, "4.4")
+async def test_a_disabled_client_is_acted_for_by_no_one(server: Server) -> None:
+    token = await shops_token(server)
+    child = await exchanged(server, token)
+    await server.store.clients.update("shop", lambda client: replace(client, enabled=False))
+    assert await refused(server, token) == "exchange.subject_revoked"
+    assert await refused(server, child, by="stock", resource=OTHER) == "exchange.subject_revoked"
+
+
+@pytest.mark.rfc(8414, "2")
+async def test_metadata_name_the_grant(server: Server) -> None:
+    document = (await server.http.get("/.well-known/oauth-authorization-server")).json()
+    assert names.TOKEN_EXCHANGE in document["grant_types_supported"]
+
+
+@pytest.mark.rfc(9396, "9.1")
+async def test_details_of_both(server: Server) -> None:
+    """Only what the subject token has, and what the requester is registered for, goes on."""
+    wide, narrow = {"type": "payment", "locations": [STOCK]}, {"type": "refund"}
+    for client_id, types in (("pays", ("payment", "refund")), ("pay-api", ("payment",))):
+        await server.add_client(
+            client_id, scope=("stock.read",), resources=(STOCK,), introspects=(STOCK,), grant_types=GRANTS,
+            authorization_details_types=types,
+        )  # fmt: skip
+    await server.store.apis.update(STOCK, lambda api: replace(api, authorization_details_types=("payment", "refund")))
+    subject = str((await server.token("pays", authorization_details=json.dumps([wide, narrow])))["access_token"])
+    assert claims_of(await exchanged(server, subject, by="pay-api"))["authorization_details"] == [wide]
+    asked = claims_of(await exchanged(server, subject, by="pay-api", authorization_details=json.dumps([wide])))
+    assert asked["authorization_details"] == [wide]
+    for more in ({"type": "payment"}, narrow, {**wide, "actions": ["all"]}):
+        status, answer = await exchange(server, subject, by="pay-api", authorization_details=json.dumps([more]))
+        assert (status, answer["error"]) == (400, "invalid_authorization_details"), more
+    assert "authorization_details" not in claims_of(await exchanged(server, await shops_token(server)))
+
+
+async def introspect(server: Server, token: str, *, by: str) -> dict[str, Any]:
+    headers = basic(by, server.secrets[by])
+    members: dict[str, Any] = (await server.post({"token": token}, path="/introspect", headers=headers)).json()
+    return members

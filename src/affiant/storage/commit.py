@@ -58,14 +58,14 @@ class Commit:
         self._number += 1
         is_first = entry.claim is None or take(entry.claim)
         is_subject_first = entry.subject_claim is None or take(entry.subject_claim)
-        if entry.claim is not None and not is_first:
+        if not is_first and entry.claim is not None:
             # A claim that a clock running ahead has deleted may have been used: it stays used.
             is_forgotten = entry.claim.expires_at <= self._forgotten
             if is_forgotten or not entry.tolerate_repeat:
                 return Outcome.REPLAYED
         if not is_subject_first:
             return Outcome.SUBJECT_REPLAYED
-        if any(self._is_revoked(name) for name in entry.unless_revoked):
+        if entry.unless_revoked and any(map(self._is_revoked, entry.unless_revoked)):
             return Outcome.SUBJECT_REVOKED
         outcome = Outcome.FIRST if entry.rotation is None else self._rotate(entry.rotation)
         if not outcome.is_loss:
@@ -131,7 +131,8 @@ def named(entries: Sequence[Entry]) -> list[bytes]:
 
 def dependencies(entries: Iterable[Entry]) -> list[tuple[str, str]]:
     """Kinds and values of the revocations for which the entries would be refused."""
-    return list(dict.fromkeys((name.kind, name.value) for entry in entries for name in entry.unless_revoked))
+    named = [name for entry in entries if entry.unless_revoked for name in entry.unless_revoked]
+    return list(dict.fromkeys((name.kind, name.value) for name in named)) if named else []
 
 
 def later(stored: Revocation | None, revocation: Revocation) -> Revocation:

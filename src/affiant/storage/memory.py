@@ -148,7 +148,8 @@ class MemoryLedger:
         """Do what the entry wants; the caller has the lock."""
         number, link = len(self._audit), self._audit[-1].link if self._audit else GENESIS
         tokens = [token for digest in named([entry]) if (token := self.refresh_token(digest)) is not None]
-        revoked = [row for name in dependencies([entry]) if (row := self._revoked.get(name)) is not None]
+        names = dependencies([entry]) if entry.unless_revoked else ()
+        revoked = [row for name in names if (row := self._revoked.get(name)) is not None]
         work = Commit(number=number, forgotten=self._forgotten, tokens=tokens, revoked=revoked)
         outcome = work.apply(entry, self._claim)
         self._refresh.update(work.kept)

@@ -34,6 +34,30 @@ const recipes = {
     found.accessToken || fail("no token");
   },
 
+  async exchange_oauth4webapi() {
+    const oauth = await import("oauth4webapi");
+    const { createPrivateKey, webcrypto } = await import("node:crypto");
+    const issuer = new URL(ISSUER), insecure = { [oauth.allowInsecureRequests]: true };
+    const found = await oauth.discoveryRequest(issuer, { algorithm: "oauth2", ...insecure });
+    const server = await oauth.processDiscoveryResponse(issuer, found);
+    const type = "urn:ietf:params:oauth:grant-type:token-exchange", client = { client_id: CLIENT_ID };
+    server.grant_types_supported.includes(type) || fail(server.grant_types_supported);
+    const pkcs8 = createPrivateKey(KEY).export({ type: "pkcs8", format: "der" });
+    const key = await webcrypto.subtle.importKey("pkcs8", pkcs8, { name: "ECDSA", namedCurve: "P-256" }, false, ["sign"]);
+    const parameters = {
+      subject_token: TOKEN, subject_token_type: "urn:ietf:params:oauth:token-type:access_token", resource: RESOURCE,
+    };
+    const pair = await oauth.generateKeyPair("ES256");
+    for (const DPoP of [undefined, oauth.DPoP(client, pair)]) {
+      const answer = await oauth.genericTokenEndpointRequest(
+        server, client, oauth.PrivateKeyJwt(key), type, parameters, { DPoP, ...insecure },
+      );
+      const token = await oauth.processGenericTokenEndpointResponse(server, client, answer);
+      token.scope === SCOPE && token.issued_token_type.endsWith(":access_token") || fail(JSON.stringify(token));
+      token.token_type === (DPoP ? "dpop" : "bearer") || fail(token.token_type);
+    }
+  },
+
   async mcp() {
     const { auth } = await import("@modelcontextprotocol/sdk/client/auth.js");
     const { PrivateKeyJwtProvider } = await import("@modelcontextprotocol/sdk/client/auth-extensions.js");

@@ -7,7 +7,7 @@ import pytest
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
 from affiant.oauth import access_token, names, revocations
-from affiant.oauth.revocations import LIFETIME, SEEN_SECONDS, Feed, build, named, of_key, verify
+from affiant.oauth.revocations import LIFETIME, SEEN_SECONDS, Feed, build, named, of_key, of_task, verify
 
 ISSUER, NOW = "https://as.example", 1_800_000_000
 KEY = keys.generate("ES256")
@@ -78,6 +78,48 @@ async def test_another_clients_key_is_another_name() -> None:
 def test_token_with_few_claims_has_few_names() -> None:
     assert list(named({"jti": "1", "aud": 5})) == [("all", ""), ("jti", "1")]
     assert list(named({"jti": "x" * 300, "aud": [1, "a"]})) == [("all", ""), ("api", "a")]
+
+
+PARENT = {"jti": "g.1", "client_id": "p", "client_key": "q", "aud": "https://b", "iat": NOW - 60, "rule": "ci/deploy"}
+CHILD = {**CLAIMS, "jti": "child", "aud": "https://c", "iat": NOW, "parents": [PARENT | {"task": "t"}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("jti", "g.1"),
+        ("family", "g"),
+        ("client", "p"),
+        ("key", "q"),
+        ("key", of_key("p", "q")),
+        ("api", "https://b"),
+        ("rule", "ci/deploy"),
+        ("trust", "ci"),
+        ("task", of_task("p", "t")),
+        ("all", ""),
+    ],
+)
+async def test_what_ends_a_token_ends_what_it_was_exchanged_for(kind: str, value: str) -> None:
+    """However late that was issued: between the two, its parent was ended, and lives on nowhere."""
+    feed = await _feed((kind, value, NOW - 30))
+    assert feed.revokes(CHILD)
+    assert not feed.revokes({**CHILD, "parents": []})
+    grandchild = {**CLAIMS, "jti": "last", "parents": list(revocations.lineage(CHILD))}
+    assert feed.revokes(grandchild)
+
+
+async def test_a_parent_that_was_issued_later_lives() -> None:
+    feed = await _feed(("client", "p", NOW - 120), ("rule", "ci/deploy", NOW - 120), ("all", "", NOW - 120))
+    assert not feed.revokes(CHILD)
+
+
+async def test_an_ancestor_without_iat_counts_from_its_child() -> None:
+    """So the clients of a blueprint stand in their tokens, and the rule of a platform's token."""
+    child = {**CLAIMS, "parents": [{"client_id": "blueprint"}, 5, {"rule": "ci/x"}, {"client_id": "b", "iat": "x"}]}
+    assert not (await _feed(("client", "blueprint", NOW - 30), ("trust", "ci", NOW - 30))).revokes(child)
+    assert (await _feed(("client", "blueprint", NOW))).revokes(child)
+    assert (await _feed(("trust", "ci", NOW))).revokes(child)
+    assert (await _feed(("client", "b", 1))).revokes(child)
 
 
 async def test_strangers_read_no_names() -> None:

@@ -115,7 +115,7 @@ def member_options(rows: Iterable[Member]) -> Callable[[Any], Any]:
 
 
 def members(rows: Iterable[Member], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members that the options give, as JSON values."""
+    """Return the members that the options give, as JSON values; an option with nothing in it empties a list."""
     given = [(row, options[row.name]) for row in rows if row.option is not None]
     return {row.name: _value(row.kind, value) for row, value in given if value is not None and value != ()}
 
@@ -142,7 +142,7 @@ async def check_scopes(api: Admin, scopes: Sequence[str]) -> None:
 def _value(kind: Kind, given: Any) -> Any:
     if isinstance(kind, Conditions):
         return conditions(given)
-    return list(given) if isinstance(given, tuple) else given
+    return [item for item in given if given != ("",)] if isinstance(given, tuple) else given
 
 
 def _type_of(row: Member) -> click.ParamType[Any] | None:

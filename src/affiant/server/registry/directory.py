@@ -162,6 +162,10 @@ class Directory:
         """The API of a token whose request names none."""
         return self._default
 
+    def resources(self, client: RegisteredClient) -> tuple[str, ...]:
+        """Return the identifiers of the APIs that this client may ask for."""
+        return client.record.resources or ((self._default.identifier,) if self._default else ())
+
     async def federation(self) -> Federation:
         """Return the trusts and rules."""
         if not self._is_fresh(time.monotonic()):

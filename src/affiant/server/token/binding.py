@@ -73,9 +73,9 @@ def find_certificate(client: RegisteredClient, certificate: Certificate | None) 
     return certificate
 
 
-def check(proof: DpopProof | None, certificate: Certificate | None, *, must_bind: bool) -> None:
+def check(proof: DpopProof | None, certificate: Certificate | None) -> None:
     """Raise EXCHANGE_UNBOUND for a bearer token where the token that is exchanged is sender-constrained."""
-    if must_bind and proof is None and certificate is None:
+    if proof is None and certificate is None:
         raise Rejected(Reason.EXCHANGE_UNBOUND)
 
 

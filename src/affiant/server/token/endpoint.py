@@ -73,7 +73,8 @@ class TokenEndpoint(ClientEndpoint):
         proof = self.proofs.verify(caller.registered, request)
         check_grant(caller.registered, grant, by_rule=caller.rule is not None)
         authorization = await grant.authorize(form, caller, request)
-        binding.check(proof, certificate, must_bind=authorization.must_bind)
+        if authorization.must_bind:
+            binding.check(proof, certificate)
         granted = policy.grant(authorization, caller, self._directory, lifetime=self._lifetime, now=request.now)
         request.notes.scope, request.notes.resource = " ".join(granted.scope), " ".join(granted.resource)
         return Decision(caller, authorization, granted, proof, certificate)

@@ -42,7 +42,7 @@ def grant(authorization: Authorization, caller: Caller, directory: Directory, *,
     client, the token that is exchanged, and the request.
     """
     client, ceilings = caller.registered, (*caller.ceilings, *authorization.ceilings)
-    is_refresh, details = authorization.refresh_token is not None, (*authorization.details, *authorization.granted)
+    is_refresh, details = authorization.refresh_token is not None, authorization.details or authorization.granted
     if client.demands.algorithms is not None or is_refresh or details:
         return _until(_grant(authorization, client, directory, lifetime, ceilings), ceilings, now)
     # A client asks for the same again and again. Only a change of the store changes what it gets, and that makes a new
@@ -84,7 +84,11 @@ def _grant(
         raise Rejected(Reason.RESOURCE_ALGORITHM, expected=" or ".join(demanded), got=alg)
     asked = authorization.scope
     allowed = check_scope(asked, client, apis, ceilings)
-    details = authorization.details or tuple(entry for entry in authorization.granted if _is_for(entry, apis))
+    details = authorization.details or tuple(
+        entry
+        for entry in authorization.granted
+        if _is_for(entry, apis) and all(ceiling.has_details for ceiling in ceilings)
+    )
     for entry in details:
         _check_details(entry, client, apis, ceilings)
     return Granted(
@@ -101,7 +105,7 @@ def find_apis(
     resource: tuple[str, ...], client: RegisteredClient, directory: Directory, ceilings: Sequence[Ceiling] = ()
 ) -> list[Api]:
     """Return the APIs that a token of this client will be for."""
-    default, allowed = directory.default_api, allowed_resources(client, directory)
+    default, allowed = directory.default_api, directory.resources(client)
     for ceiling in ceilings:
         if ceiling.resources is not None:
             held, allowed = allowed, tuple(name for name in allowed if name in ceiling.resources)
@@ -117,12 +121,6 @@ def find_apis(
     if len(apis) != len(resource):
         raise Rejected(Reason.RESOURCE_NOT_ALLOWED, expected=" or ".join(allowed))
     return apis
-
-
-def allowed_resources(client: RegisteredClient, directory: Directory) -> tuple[str, ...]:
-    """Return the identifiers of the APIs that this client may ask for."""
-    default = directory.default_api
-    return client.record.resources or ((default.identifier,) if default else ())
 
 
 def check_scope(

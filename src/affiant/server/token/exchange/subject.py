@@ -15,7 +15,7 @@ from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.request.caller import Caller, Ceiling
 from affiant.server.request.notes import Exchanged, Request
-from affiant.server.token import active, policy
+from affiant.server.token import active
 from affiant.server.token.active import ActiveToken
 from affiant.storage.entries import Unrevoked
 from affiant.storage.ports import Revocations
@@ -123,7 +123,8 @@ class SubjectTokens:
 def _own(found: ActiveToken, client: RegisteredClient, directory: Directory) -> SubjectToken:
     claims = found.claims
     scope = tuple(str(claims.get("scope", "")).split())
-    details = claims.get("authorization_details")
+    details, mine = claims.get("authorization_details"), client.record.authorization_details_types
+    entries = [one for one in details if isinstance(one, dict)] if isinstance(details, list) else []
     named = revocations.named(claims)
     return SubjectToken(
         client_id=found.client_id,
@@ -133,7 +134,7 @@ def _own(found: ActiveToken, client: RegisteredClient, directory: Directory) -> 
         ceilings=(Ceiling(LAYER, scope=scope, not_after=found.expires_at), _registered(client, directory)),
         exchanged=Exchanged(names=tuple(Unrevoked(kind, value, since) for (kind, value), since in named.items())),
         audience=found.audience,
-        details=tuple(one for one in details if isinstance(one, dict)) if isinstance(details, list) else (),
+        details=tuple(entry for entry in entries if entry.get("type") in mine),
         source=claims.get("src"),
     )
 
@@ -154,7 +155,7 @@ def _foreign(admission: Admission, client: RegisteredClient, directory: Director
 
 def _registered(client: RegisteredClient, directory: Directory) -> Ceiling:
     """Return what the subject may have today: since the token was issued it may have become less."""
-    resources = policy.allowed_resources(client, directory)
+    resources = directory.resources(client)
     return Ceiling(f"client {client.client_id}", scope=client.record.scope, resources=resources)
 
 
