@@ -172,6 +172,10 @@ class Reason(Enum):
     # step 10: the jti
     JTI = Row("assertion.jti", 401, "invalid_client", 10, "jti must be a string of 1 to 256 characters",
         "Set jti to a new random value for each assertion.", "OpenID Connect Core 9")
+    TRUST_FEED = Row("trust.feed_unavailable", 401, "invalid_client", 10, "the revocations of the trusted server are not known",
+        "Let this server reach the issuer and its revocations_uri: see  affiant trust show NAME.", "RFC 7523 3")
+    TRUST_REVOKED = Row("trust.revoked", 401, "invalid_client", 10, "the server that issued this token has revoked it",
+        "Request a new token there: its client or its key may be disabled.", "RFC 7009 2")
     TRUST_REFUSES = Row("trust.refuses", 401, "invalid_client", 10, "the trust refuses tokens with this claim",
         "Run the job another way: this kind of token is one that outsiders can obtain. affiant trust show NAME lists what it refuses.", "RFC 7523 3")
     TRUST_AMBIGUOUS = Row("trust.ambiguous", 401, "invalid_client", 10, "more than one rule, or trust, fits this token",

@@ -24,6 +24,8 @@ from affiant.system.values import Value
 
 # The claims by which a token can be revoked, as its descendants have them in `parents`.
 _LINEAGE = ("jti", "client_id", "client_key", "aud", "iat", "rule", "task")
+FOREIGN = "foreign"  # the kind of names that tokens of other servers have: the issuer, and a digest of its feed
+MAX_FOREIGN = 64  # names of one token of another server
 FAMILY_MARK = "."  # after the family of refresh tokens, in the jti of a token that was issued with one
 MAX_BYTES = 8_388_608  # of a feed: about 250,000 revocations
 PERIOD = 300  # seconds after which the feed is signed again, even without a change
@@ -69,6 +71,9 @@ def named(claims: dict[str, Any]) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
     own = _since(claims, 0.0)
     for holder in (claims, *parents(claims)):
+        if holder is not claims and "names" in holder:
+            found |= _foreign(holder)
+            continue
         since = _since(holder, own)
         for kind, value in _of_one(holder):
             if value is not None and (value or kind == "all"):
@@ -85,6 +90,26 @@ def parents(claims: dict[str, Any]) -> list[dict[str, Any]]:
 def lineage(claims: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """Return the `parents` of a token that is exchanged for the one with these claims."""
     return (*parents(claims), {name: claims[name] for name in _LINEAGE if claims.get(name) is not None})
+
+
+def foreign_parent(claims: dict[str, Any], issuer: str) -> dict[str, Any]:
+    """Return the entry of `parents` for a token of another affiant server: its names, as that server's feed has them.
+
+    They are digests, so that no claim of it travels; each has the instant of `named`.
+    """
+    found = named(claims)
+    if len(found) > MAX_FOREIGN:
+        raise ValueError(f"at most {MAX_FOREIGN} names by which the token can be revoked, and not {len(found)}")
+    names_of_it = {base64url.encode(digest(kind, value)): max(0, int(at)) for (kind, value), at in found.items()}
+    return {"iss": issuer, "names": names_of_it}
+
+
+def foreign_entries(known: Feed, issuer: str) -> Iterable[tuple[str, int]]:
+    """Return the values of the kind FOREIGN for all that the feed of another server revokes, each with its instant."""
+    for name in known.whole:
+        yield _foreign_name(issuer, base64url.encode(name)), 0  # at any instant
+    for name, at in known.before.items():
+        yield _foreign_name(issuer, base64url.encode(name)), at
 
 
 def digests(claims: dict[str, Any]) -> tuple[bytes, ...]:
@@ -152,6 +177,15 @@ def verify(verified: Verified, *, issuer: str, now: float) -> Feed:
         whole=frozenset(map(_name, whole)),
         before={_name(name): at for name, at in before.items()},
     )
+
+
+def _foreign(parent: dict[str, Any]) -> dict[tuple[str, str], float]:
+    issuer, found = text(parent, "iss"), parent["names"]
+    return {(FOREIGN, _foreign_name(issuer or "", name)): float(since) for name, since in found.items()}
+
+
+def _foreign_name(issuer: str, name: str) -> str:
+    return f"{issuer} {name}"
 
 
 def _since(claims: dict[str, Any], default: float) -> float:

@@ -36,6 +36,7 @@ from affiant.server.registration.endpoints import PATH, ManagementEndpoint, Regi
 from affiant.server.registration.records import Policy
 from affiant.server.registry.addresses import Allowed
 from affiant.server.registry.directory import Directory
+from affiant.server.registry.federation.followed import LOOK_SECONDS, FollowedFeeds
 from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.registry.key_cache import Fetch, Fetched
 from affiant.server.registry.remote_keys import RemoteKeys
@@ -197,6 +198,7 @@ class _Parts:
         )
         # Two caches: the places for fetches of clients, who register themselves, are none of the trusts'.
         self.remote_keys, self.trust_keys = RemoteKeys(fetch), trust_keys or TrustKeys(fetch)
+        self.feeds = FollowedFeeds(self.trust_keys, _for_feeds(fetch), store=store, clock=clock)
         self.uses = Uses(store.key_uses)
         self.inquiry = Inquiry(store.ledger, clock)
         self.signers = Signers(self.directory, store, vault, clock=clock)
@@ -207,6 +209,7 @@ class _Parts:
             methods=options.auth_methods,
             remote_keys=self.remote_keys,
             trust_keys=self.trust_keys,
+            feeds=self.feeds,
         )
         self.context = Context(issuer, store.ledger, limits, self.uses, clock, inquire=self.inquiry.offer)
 
@@ -261,6 +264,7 @@ class _Parts:
             _keeper(self.store, self.vault, self.options.calendar, self.clock),
             ("signature", self.signers.prove, PROVE_SECONDS),
             ("hints", self.inquiry.work, hints.SECONDS),
+            ("feeds", partial(_look_at_feeds, self.directory, self.feeds), LOOK_SECONDS),
         ]
 
     def admin(self, settings: Sequence[Setting]) -> LateAdmin:
@@ -301,6 +305,10 @@ class _Parts:
         )
 
 
+async def _look_at_feeds(directory: Directory, feeds: FollowedFeeds) -> None:
+    await feeds.look((await directory.federation()).trusts)
+
+
 async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed | site.Stub]) -> dict[str, Any]:
     await parts.directory.refresh()
     said = [part.metadata() for part in mounted]
@@ -311,16 +319,22 @@ async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed |
 class _LateFetcher:
     """A Fetcher that is loaded for the first client with a jwks_uri, or trust: few servers have one."""
 
-    def __init__(self, allowed: Allowed) -> None:
-        self._allowed = allowed
+    def __init__(self, allowed: Allowed, kind: str = "JSON") -> None:
+        self.allowed = allowed
+        self._kind = kind
         self._fetch: Fetch | None = None
 
     async def __call__(self, uri: str, *, ca: str | None = None) -> Fetched:
         if self._fetch is None:
             # On a thread, in which tokens are issued.
             module = await asyncio.to_thread(import_module, "affiant.server.registry.fetch")
-            self._fetch = module.Fetcher(self._allowed)
+            self._fetch = module.Fetcher(self.allowed, kind=getattr(module, self._kind))
         return await self._fetch(uri, ca=ca)
+
+
+def _for_feeds(fetch: Fetch | None) -> Fetch | None:
+    """Return the same for feeds, which are larger than key sets."""
+    return _LateFetcher(fetch.allowed, "FEED") if isinstance(fetch, _LateFetcher) else fetch
 
 
 def build_explainer(
@@ -383,6 +397,7 @@ async def _life(
             feed.stop()
             await parts.remote_keys.close()
             await parts.trust_keys.close()
+            await parts.feeds.close()
     finally:
         await parts.vault.close()
         await parts.store.close()

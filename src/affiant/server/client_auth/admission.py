@@ -79,8 +79,11 @@ class Foreign(Value, frozen=True):
             notes.claims = kept_claims.keep(claims, is_verified=True)
             notes.nearest = nearest.to_text(nearest.find(trust, claims, self.client_id))
             raise
+        # Order: last, since it may wait for another server. Only a token that gets something needs it.
+        feeds = judging.feeds
+        parents = (await feeds.check(trust, token.claims, now=judging.now),) if trust.follows and feeds else ()
         is_old = judging.trust_keys.is_old(trust, now=judging.now)
-        return Admission(trust, rule, verified, token, (Reason.JWKS_STALE.code,) if is_old else ())
+        return Admission(trust, rule, verified, token, (Reason.JWKS_STALE.code,) if is_old else (), parents)
 
     async def _find_trust(self, federation: Federation, judging: Judging) -> tuple[KnownTrust, Verified]:
         trusts = [trust for issuer in self.issuers for trust in federation.find(issuer)]
@@ -142,6 +145,7 @@ class Admission(Value, frozen=True):
     verified: Verified
     token: TrustedToken
     observed: tuple[str, ...] = ()  # codes of the reasons that are recorded with it
+    parents: tuple[dict[str, Any], ...] = ()  # of what is issued for it: names by which its own server revokes it
 
     @property
     def claim(self) -> JtiClaim | None:

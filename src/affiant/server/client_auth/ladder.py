@@ -22,6 +22,7 @@ from affiant.server.client_auth.methods import METHODS, PLACES
 from affiant.server.client_auth.stranger import STRANGER
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.directory import Directory, RegisteredClient
+from affiant.server.registry.federation.followed import FollowedFeeds
 from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.registry.federation.known import Federation
 from affiant.server.registry.remote_keys import RemoteKeys
@@ -47,12 +48,14 @@ class Authenticator:
         methods: tuple[str, ...] = names.AUTH_METHODS,
         remote_keys: RemoteKeys | None = None,
         trust_keys: TrustKeys | None = None,
+        feeds: FollowedFeeds | None = None,
     ) -> None:
         self._directory = directory
         self._master_key = master_key
         self._certificates = certificates or Certificates()
         self._remote_keys = remote_keys or RemoteKeys()
         self._trust_keys = trust_keys or TrustKeys()
+        self._feeds = feeds
         without = set(names.BY_TLS) - set(self._certificates.methods)
         self._methods = tuple(
             name
@@ -117,7 +120,13 @@ class Authenticator:
 
     def _judging(self, request: Request, *, proves_key: bool = False) -> Judging:
         return Judging(
-            request.now, request.notes, self._master_key, self._remote_keys, self._trust_keys, proves_key=proves_key
+            request.now,
+            request.notes,
+            self._master_key,
+            self._remote_keys,
+            self._trust_keys,
+            self._feeds,
+            proves_key=proves_key,
         )
 
     def _check_client(self, client: RegisteredClient | None, shown: Named) -> tuple[RegisteredClient, Rejected | None]:

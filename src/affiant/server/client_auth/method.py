@@ -18,6 +18,7 @@ from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.directory import RegisteredClient
+from affiant.server.registry.federation.followed import FollowedFeeds
 from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.registry.federation.known import Federation
 from affiant.server.registry.remote_keys import RemoteKeys
@@ -75,6 +76,7 @@ class Judging(Value, frozen=True):
     master_key: MasterKey
     remote_keys: RemoteKeys
     trust_keys: TrustKeys
+    feeds: FollowedFeeds | None = None  # None: no trust follows one
     proves_key: bool = False  # whether an announced key is enough, because the request only proves it
 
 

@@ -15,13 +15,14 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpcore2
 from httpcore2 import AnyIOBackend
 
 from affiant.errors import Rejected
+from affiant.oauth import names, revocations
 from affiant.oauth.parameters.jwks_uri import parse_max_age
 from affiant.reasons import Reason
 from affiant.server.registry.addresses import Address, Allowed, find_forbidden
@@ -35,7 +36,19 @@ MAX_ADDRESSES = 4  # that are tried
 MAX_LOOKUPS = 32  # in flight: a resolver can take half a minute, and occupies a thread
 _OK = 200
 _HEADERS = [("Accept", "application/jwk-set+json, application/json"), ("Accept-Encoding", "identity")]
-_JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json|text/(?:json|plain)|application/octet-stream|", re.IGNORECASE)
+_JSON = r"application/(?:[a-z0-9.+-]+\+)?json|text/(?:json|plain)|application/octet-stream|"
+
+
+class Kind(NamedTuple):
+    """The bounds of a document."""
+
+    most: int  # bytes
+    types: re.Pattern[str]  # of its Content-Type, which may be absent
+
+
+_FEED = rf"application/{re.escape(names.REVOCATIONS_TYP)}|{_JSON}"
+JSON = Kind(MAX_BYTES, re.compile(_JSON, re.IGNORECASE))
+FEED = Kind(revocations.MAX_BYTES, re.compile(_FEED, re.IGNORECASE))
 
 
 class Fetcher:
@@ -48,11 +61,13 @@ class Fetcher:
         resolve: Resolve | None = None,
         network: httpcore2.AsyncNetworkBackend | None = None,
         tls: ssl.SSLContext | None = None,
+        kind: Kind = JSON,
     ) -> None:
         self._allowed = allowed or Allowed()
         self._resolve = resolve or Resolver()
         self._network = network or AnyIOBackend()
         self._tls = tls
+        self._kind = kind
 
     async def __call__(self, uri: str, *, ca: str | None = None) -> Fetched:
         """Return the document at this URL, which oauth.jwks_uri has parsed.
@@ -82,7 +97,7 @@ class Fetcher:
         # RFC 9110 section 7.2: httpcore leaves out the brackets of an IPv6 address.
         headers = [("Host", parts.netloc), *_HEADERS]
         async with network, pool, pool.stream("GET", url, headers=headers) as response:
-            return await _read(response)
+            return await _read(response, self._kind)
 
     async def _addresses(self, host: str, port: int) -> list[Address]:
         found = [ipaddress.ip_address(text) for text in await self._look_up(host, port)]
@@ -182,28 +197,28 @@ class _Pinned(httpcore2.AsyncNetworkBackend):
         return stream
 
 
-async def _read(response: httpcore2.Response) -> Fetched:
+async def _read(response: httpcore2.Response, kind: Kind) -> Fetched:
     headers = [(name.lower(), value.decode("latin-1").strip()) for name, value in response.headers]
     if response.status != _OK:
         raise Rejected(Reason.JWKS_STATUS, expected="200", got=str(response.status))
-    _check_headers(headers)
-    body = b""
+    _check_headers(headers, kind)
+    body = bytearray()
     async for chunk in response.aiter_stream():
         body += chunk
-        if len(body) > MAX_BYTES:
+        if len(body) > kind.most:
             raise Rejected(Reason.JWKS_TOO_LARGE)
     control = ", ".join(value for name, value in headers if name == b"cache-control")
-    return Fetched(body, parse_max_age(control))
+    return Fetched(bytes(body), parse_max_age(control))
 
 
-def _check_headers(headers: list[tuple[bytes, str]]) -> None:
+def _check_headers(headers: list[tuple[bytes, str]], kind: Kind) -> None:
     for name, value in headers:
         # Attack: a small compressed body that fills the memory. The request asked for identity.
         if name == b"content-encoding" and value.lower() not in ("", "identity"):
             raise Rejected(Reason.JWKS_MALFORMED, detail="the answer is compressed")
-        if name == b"content-type" and _JSON.fullmatch(value.partition(";")[0].strip()) is None:
+        if name == b"content-type" and kind.types.fullmatch(value.partition(";")[0].strip()) is None:
             raise Rejected(Reason.JWKS_MALFORMED, detail="the answer is not JSON, by its Content-Type")
-        if name == b"content-length" and value.isdecimal() and int(value[:20]) > MAX_BYTES:
+        if name == b"content-length" and value.isdecimal() and int(value[:20]) > kind.most:
             raise Rejected(Reason.JWKS_TOO_LARGE)
 
 

@@ -46,6 +46,7 @@ class Caller(Value, frozen=True):
     rule: str | None = None
     ceilings: tuple[Ceiling, ...] = ()
     source: dict[str, Any] | None = None
+    foreign: tuple[dict[str, Any], ...] = ()  # in `parents`: how the server that issued that token revokes it
 
     @property
     def client(self) -> Client:
@@ -56,12 +57,12 @@ class Caller(Value, frozen=True):
         return self.registered.record.client_id
 
     @property
-    def parents(self) -> tuple[dict[str, str], ...]:
+    def parents(self) -> tuple[dict[str, Any], ...]:
         """The blueprint of the client and its key, with which the tokens of the client end (see revocations.named)."""
         blueprint, key = self.client.blueprint, self.thumbprint
         if blueprint is None:
-            return ()
-        return ({"client_id": blueprint} | ({"client_key": key} if key is not None else {}),)
+            return self.foreign
+        return ({"client_id": blueprint} | ({"client_key": key} if key is not None else {}), *self.foreign)
 
     @property
     def sub_profile(self) -> str | None:

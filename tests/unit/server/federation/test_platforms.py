@@ -17,6 +17,7 @@ from affiant.storage.records import ClaimCondition, Rule, Trust
 
 Conditions = dict[str, Any]
 ISSUERS = {
+    "affiant": "https://as.example",
     "github": github.ISSUER,
     "gitlab": gitlab.ISSUER,
     "kubernetes": kubernetes.eks(),

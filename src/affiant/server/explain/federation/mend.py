@@ -247,6 +247,18 @@ def _misplaced(_: Rejected, __: Facts, ___: Presented) -> Fix:
     return Fix(f'form["grant_type"] = {quoted(names.JWT_BEARER)}', "a token in assertion is the grant itself")
 
 
+def _feed(_: Rejected, __: Facts, presented: Presented) -> Fix | None:
+    trust = presented.trust
+    if trust is None:
+        return None
+    why = f"{trust.record.issuer} cannot be asked for its revocations from here: allow its address, or give its --ca"
+    return Fix(command("trust", "show", trust.name), why)
+
+
+def _revoked(_: Rejected, facts: Facts, presented: Presented) -> Fix:
+    return Fix(_again(presented, facts), "the server that issued this token has revoked it")
+
+
 _ROWS: dict[Reason, Callable[[Rejected, Facts, Presented], Fix | None]] = {
     Reason.MISPLACED_ASSERTION: _misplaced,
     Reason.ISS_SUB: _names,
@@ -264,6 +276,8 @@ _ROWS: dict[Reason, Callable[[Rejected, Facts, Presented], Fix | None]] = {
     Reason.IAT_FUTURE: _early,
     Reason.BEFORE_RESTORE: _expired,
     Reason.JTI: _jti,
+    Reason.TRUST_FEED: _feed,
+    Reason.TRUST_REVOKED: _revoked,
     Reason.TRUST_REFUSES: _refuses,
     Reason.RULE_NONE: _no_rule,
     Reason.TRUST_AMBIGUOUS: _ambiguous,

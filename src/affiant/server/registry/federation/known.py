@@ -16,6 +16,7 @@ from affiant.oauth.federation.trusted_token import TokenRules
 from affiant.server.registry.federation.index import RuleIndex
 from affiant.storage.records import ClaimCondition, Rule, Trust
 
+FOLLOWED = "affiant"  # the preset of other affiant servers
 log: logging.Logger = logging.getLogger(__name__)
 
 
@@ -32,6 +33,11 @@ class KnownTrust:
     @property
     def name(self) -> str:
         return self.record.name
+
+    @property
+    def follows(self) -> bool:
+        """Whether what is revoked there is revoked here: the issuer is another affiant server."""
+        return self.record.preset == FOLLOWED
 
     def find_refused(self, claims: dict[str, object]) -> ClaimCondition | None:
         """Return the condition for which the trust refuses a token with these claims, or None."""

@@ -146,7 +146,7 @@ def _foreign(admission: Admission, client: RegisteredClient, directory: Director
         client_id=client.client_id,
         sub=client.client_id,
         claims={**claims, "sub": client.client_id},
-        parents=({"client_id": client.client_id, "rule": admission.rule.path},),
+        parents=({"client_id": client.client_id, "rule": admission.rule.path}, *admission.parents),
         ceilings=(admission.ceiling, _registered(client, directory)),
         exchanged=Exchanged(claim=admission.claim),
         source=admission.source,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from affiant.server.registry.federation.platforms import builds, clouds, code_hosts, workloads
+from affiant.server.registry.federation.platforms import builds, clouds, code_hosts, servers, workloads
 from affiant.server.registry.federation.platforms.platform import Platform
 
 PLATFORMS: dict[str, Platform] = {
@@ -20,6 +20,7 @@ PLATFORMS: dict[str, Platform] = {
         code_hosts.BITBUCKET,
         builds.VERCEL,
         workloads.SPIFFE,
+        servers.AFFIANT,
         workloads.GENERIC,
     )
 }

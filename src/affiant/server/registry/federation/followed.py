@@ -1,0 +1,195 @@
+"""Follow the revocation feeds of other affiant servers: what ends a token there ends what was issued for it here.
+
+A token that is issued for one of theirs names it in `parents`, by digests. Their feeds have the same digests, which
+become revocations of this server: in its feed, for its guards, and in its store, for everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from affiant.errors import Rejected
+from affiant.jose import compact
+from affiant.oauth import metadata, revocations
+from affiant.oauth.parameters import jwks_uri
+from affiant.oauth.revocations import Feed
+from affiant.reasons import Reason
+from affiant.server.registry.federation.keys import TrustKeys
+from affiant.server.registry.federation.known import KnownTrust
+from affiant.server.registry.federation.sources import find_metadata
+from affiant.server.registry.key_cache import Fetch
+from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, Revocation
+from affiant.storage.ports import Store
+from affiant.system.identifiers import new_trace_id
+from affiant.system.single_flight import SingleFlight
+
+log: logging.Logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0  # between two fetches of a feed
+CURRENT_SECONDS = 5.0  # for which a feed is used without a fetch before a token of its server is taken
+METADATA_SECONDS = 300.0  # for which the address of a feed is used
+# Attack: a server that is trusted for a little names ever new revocations, until the feed of this one is too large for
+# its guards.
+MOST_A_DAY = 20_000
+PIECE = 1000  # revocations of one commit
+
+
+@dataclass(slots=True)
+class _Followed:
+    """What is known of the feed of one server; instants in seconds since the epoch."""
+
+    url: str = ""
+    named_at: float = float("-inf")
+    until: float = 0.0  # when the last feed expires
+    heard_at: float = float("-inf")  # when the fetch of the last one began
+    begun_at: float = float("-inf")
+    kept: dict[str, int] = field(default_factory=dict)  # the names of the last feed, which are revoked here as well
+    problem: str = ""  # why the last fetch failed
+    day: int = 0
+    added: int = 0  # on that day
+
+    def count(self, number: int, now: int) -> None:
+        """Count new revocations; raise ValueError if they are too many."""
+        if now // LONGEST_TOKEN != self.day:
+            self.day, self.added = now // LONGEST_TOKEN, 0
+        self.added += number
+        if self.added > MOST_A_DAY:
+            raise ValueError(f"more than {MOST_A_DAY:,} revocations within a day")
+
+    def is_current(self, now: float) -> bool:
+        return -CURRENT_SECONDS <= now - self.heard_at <= CURRENT_SECONDS and now < self.until
+
+
+class FollowedFeeds:
+    """The feeds of the servers that a trust of the preset ``affiant`` names."""
+
+    def __init__(
+        self,
+        keys: TrustKeys,
+        fetch: Fetch | None,
+        *,
+        store: Store,
+        clock: Callable[[], float],
+    ) -> None:
+        self._keys = keys
+        self._fetch = fetch
+        self._store = store
+        self._clock = clock
+        self._known: dict[str, _Followed] = {}
+        self._looks = SingleFlight[None]()
+
+    async def check(self, trust: KnownTrust, claims: dict[str, Any], *, now: float) -> dict[str, Any]:
+        """Return the entry of `parents` for a token with these claims; raise Rejected if its server revoked it.
+
+        It is refused as well while the feed is not known: what is issued for it could not be revoked.
+        """
+        if self._fetch is not None:  # explain fetches nothing, and issues nothing
+            await self._refresh(trust, now)
+        try:
+            parent = revocations.foreign_parent(claims, trust.record.issuer)
+        except ValueError as error:
+            raise Rejected(Reason.TRUST_FEED, detail=f"trust {trust.name}: {error}") from None
+        # Attack: an old feed is replayed. What a newer one revoked is in the store, and stays there.
+        named = revocations.named({"parents": [parent]})
+        rows = await self._store.revocations.find([name for name in named if name[0] == revocations.FOREIGN])
+        if any(row.at >= named[row.kind, row.value] for row in rows):
+            raise Rejected(Reason.TRUST_REVOKED, detail=f"trust {trust.name}")
+        return parent
+
+    async def look(self, trusts: Iterable[KnownTrust]) -> None:
+        """Fetch the feeds of these trusts, and revoke here what was revoked there."""
+        if self._fetch is None:
+            return
+        wanted = [trust for trust in trusts if trust.follows and trust.record.enabled]
+        await asyncio.gather(*(self._looks.run(partial(self._look, trust), key=trust.name) for trust in wanted))
+
+    async def _refresh(self, trust: KnownTrust, now: float) -> None:
+        followed = self._find(trust)
+        # Twice, where the first one was in flight already, and too old at its end.
+        for _ in range(2):
+            has_failed = bool(followed.problem) and 0 <= now - followed.begun_at < LOOK_SECONDS
+            if followed.is_current(now) or has_failed:
+                break
+            await self._looks.run(partial(self._look, trust), key=trust.name)
+        if not followed.is_current(now):
+            raise Rejected(Reason.TRUST_FEED, detail=f"trust {trust.name}: {followed.problem}"[:256])
+
+    async def close(self) -> None:
+        """Cancel the fetches in flight."""
+        await self._looks.close()
+
+    def _find(self, trust: KnownTrust) -> _Followed:
+        return self._known.setdefault(f"{trust.name} {trust.record.issuer}", _Followed())
+
+    async def _look(self, trust: KnownTrust) -> None:
+        followed = self._find(trust)
+        begun_at = followed.begun_at = self._clock()
+        try:
+            latest = await self._read(trust, followed)
+            await self._keep(trust, followed, latest)
+        except (Rejected, ValueError) as error:
+            if not followed.problem:
+                log.warning("the revocations of trust %s are not known, its tokens are refused: %s", trust.name, error)
+            followed.problem = str(error)
+            return
+        # Order: once they are kept. What is issued from now on must not outlive a failure of that commit.
+        followed.until, followed.heard_at, followed.problem = latest.expires_at, begun_at, ""
+
+    async def _read(self, trust: KnownTrust, followed: _Followed) -> Feed:
+        now = self._clock()
+        assert self._fetch is not None  # noqa: S101 - its callers have looked
+        if not 0 <= now - followed.named_at < METADATA_SECONDS:
+            followed.url, followed.named_at = await self._discover(trust, self._fetch), now
+        fetched = await self._fetch(followed.url, ca=trust.record.ca)
+        # On a thread: it may be large, and tokens are issued here.
+        unverified = await asyncio.to_thread(compact.parse, fetched.body.decode("ascii"), limit=revocations.MAX_BYTES)
+        _, verified = await self._keys.verify([trust], unverified, now=now)
+        return revocations.verify(verified, issuer=trust.record.issuer, now=now)
+
+    async def _discover(self, trust: KnownTrust, fetch: Fetch) -> str:
+        """Return the address of the feed; only the issuer's own metadata name it."""
+        for url in find_metadata(trust.record):
+            found = metadata.parse((await fetch(url, ca=trust.record.ca)).body, issuer=trust.record.issuer)
+            if found.revocations_uri is not None:
+                return jwks_uri.parse(found.revocations_uri)
+        raise ValueError("its metadata have no revocations_uri: it is no affiant server")
+
+    async def _keep(self, trust: KnownTrust, followed: _Followed, latest: Feed) -> None:
+        """Revoke here what this feed revokes, as far as that was not done yet."""
+        now = int(self._clock())
+        named = dict(revocations.foreign_entries(latest, trust.record.issuer))
+        new = {name: at for name, at in named.items() if followed.kept.get(name, -1) < at}
+        for piece in _pieces(new.items()):
+            rows = await self._store.revocations.find([(revocations.FOREIGN, name) for name, _ in piece])
+            stored = {row.value: row.at for row in rows}
+            wanted = [(name, at) for name, at in piece if stored.get(name, -1) < at]
+            if wanted:
+                followed.count(len(wanted), now)
+                await self._store.ledger.claim(_entry(trust, wanted, now))
+        followed.kept = named
+
+
+def _entry(trust: KnownTrust, wanted: list[tuple[str, int]], now: int) -> Entry:
+    record = AuditRecord(
+        at=now,
+        trace_id=new_trace_id(),
+        endpoint="feed",
+        outcome="revoked",
+        issuer=trust.record.issuer,
+        subject=f"trust {trust.name}",
+        detail=f"{len(wanted)} revocations of its feed",
+    )
+    ended = tuple(Revocation(revocations.FOREIGN, name, at, now + LONGEST_TOKEN) for name, at in wanted)
+    return Entry(record, revocations=ended)
+
+
+def _pieces(items: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    rest = iter(items)
+    while piece := list(islice(rest, PIECE)):
+        yield piece
