@@ -86,6 +86,7 @@ BUNDLES = {
     "cli/registry/trust/rule.py update **options": CLICK,
     "cli/registry/invitation.py new **options": CLICK,
     "cli/registry/register.py register **wanted": CLICK,
+    "cli/registry/trust/adding.py from_refused **options": CLICK,
     "cli/registry/trust/adding.py run **options": CLICK,
     "cli/server/guard.py serve **options": CLICK,
     "cli/server/listening/connection.py __init__ **options": "uvicorn's",

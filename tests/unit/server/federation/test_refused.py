@@ -70,7 +70,7 @@ async def test_list_by_issuer_and_reason(server: Server) -> None:
         found = (await admin.get("refused-tokens")).json()
         assert (await admin.get("refused-tokens", params={"since": server.clock.now + 1})).json() == []
     at = server.clock.now
-    known = {"count": 2, "reason": "rule.none", "subject": "repo:acme/app", "verified": True}
+    known: dict[str, object] = {"count": 2, "reason": "rule.none", "subject": "repo:acme/app", "verified": True}
     assert found == [
         {"issuer": "https://other.example", "count": 1, "reason": "trust.unknown", "subject": "job", "verified": False,
          "at": at, "trace_id": stranger["trace_id"]},

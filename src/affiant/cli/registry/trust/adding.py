@@ -12,7 +12,7 @@ import click
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import note, show, warn
 from affiant.cli.registry.options import CONDITION, conditions, member_options, members
-from affiant.cli.registry.trust import jobs, pasted, saving
+from affiant.cli.registry.trust import jobs, pasted, refusal, saving
 from affiant.cli.registry.trust.pasted import Pasted
 from affiant.cli.registry.trust.saving import Done, Wanted
 from affiant.server.registry.federation import fields, platforms
@@ -22,10 +22,21 @@ from affiant.server.registry.federation.platforms.table import PLATFORMS
 from affiant.storage.records import ClaimCondition, Rule, Trust
 
 _TRUST = [fields.TRUST.rows[name] for name in ("discovery_url", "jwks_uri", "jwks", "ca", "audiences")]
+_FROM_REFUSED = "--from-refused"
 _RULE = [fields.RULE.rows[name] for name in ("scope", "resources")]
 
 
-@click.group()
+class _Add(click.Group):
+    """Takes `--from-refused TRACE_ID` in place of a platform, which the record of the request names."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = [part for word in args for part in (word.split("=", 1) if word.startswith(_FROM_REFUSED) else [word])]
+        if words[:1] == [_FROM_REFUSED]:
+            words[0] = from_refused.name or ""
+        return super().parse_args(ctx, words)
+
+
+@click.group(cls=_Add)
 def add() -> None:
     """Take the tokens of a platform, for a service.
 
@@ -33,6 +44,7 @@ def add() -> None:
     affiant trust add github acme/app --repository-id 123 --branch main --client deploy
     affiant trust add kubernetes shop/orders --issuer https://cluster.example --client orders
     affiant trust add gitlab --from-token job.jwt --new-client deploy --scope orders.write
+    affiant trust add --from-refused TRACE_ID
     """
 
 
@@ -90,6 +102,52 @@ def _parameter(name: str) -> str:
 
 for _platform in PLATFORMS.values():
     add.add_command(_command(_platform))
+
+
+@add.command("from-refused")
+@click.argument("trace_id")
+@click.option("--client", metavar="CLIENT_ID", help="the service for which such a token speaks")
+@click.option("--new-client", metavar="CLIENT_ID", help="the same, for a service that is registered now")
+@click.option("--when", type=CONDITION, multiple=True, metavar="CLAIM=VALUE", help="a further condition; may repeat")
+@click.option("--name", help="of the trust (default: the one of its issuer, or the name of the platform)")
+@click.option("--rule", help="name of the rule (default: that of the service)")
+@click.option("--names-only", is_flag=True, help=fields.RULE.rows["names_only"].meaning)
+@click.option("--yes", is_flag=True, help="do not ask before it is registered")
+@member_options([*_RULE, *_TRUST])
+@admin_options
+def from_refused(trace_id: str, place: Place, *, yes: bool, **options: Any) -> None:
+    """Take such tokens as the one of a request that was refused.
+
+    Issuer, conditions and service are proposed from the audit record of the request. If no trust had verified the
+    token, its claims are what its sender wrote, and it says so: the server fetches the keys of the issuer before it
+    takes the trust, and the next token of the job shows whether the claims are right.
+
+    \b
+    affiant trust add --from-refused q7Jd0kX2aQpz
+    affiant trust add --from-refused q7Jd0kX2aQpz --client deploy --yes
+    """
+    token = place.run(lambda api: refusal.read(api, trace_id))
+    given = members(_TRUST, options)
+    if options["client"] is None and options["new_client"] is None:
+        options["new_client" if token.is_new else "client"] = token.client_id
+    answers = proposal.read(token.platform, token.issuer, token.claims)
+    answers = proposal.with_usual(
+        token.platform, _ask(token.platform, answers, {**given, "names_only": options["names_only"]})
+    )
+    wanted = _wanted(token.platform, answers, given, {**options, "name": options["name"] or token.trust})
+    _propose(wanted, is_verified=token.is_verified)
+    if not yes and not (sys.stdin.isatty() and click.confirm("register this?", err=True)):
+        raise click.UsageError("nothing was registered: add --yes")
+    _show(place.run(lambda api: saving.save(api, wanted)), [])
+
+
+def _propose(wanted: Wanted, *, is_verified: bool) -> None:
+    if not is_verified:
+        warn("no trust had verified this token: issuer and claims are what its sender wrote. Is it your job?")
+    pins = wanted.rule["conditions"].items()
+    note(f"the issuer {wanted.trust['issuer']}, as {wanted.trust['preset']}")
+    note(f"the client {wanted.rule['client_id']}{' (new)' if wanted.client else ''}")
+    note(f"when {' and '.join(f'{claim}={_shown(value)}' for claim, values in pins for value in values)}")
 
 
 def _add(platform: Platform, answers: dict[str, str], place: Place, options: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import click
 
 from affiant.cli.registry.trust.adding import add
 from affiant.cli.registry.trust.managing import COMMANDS
+from affiant.cli.registry.trust.refused import refused
 from affiant.cli.registry.trust.trial import test
 
 
@@ -21,5 +22,5 @@ def trust() -> None:
     """
 
 
-for command in (add, test, *COMMANDS):
+for command in (add, test, refused, *COMMANDS):
     trust.add_command(command)

@@ -140,6 +140,12 @@ def _event(presented: Presented, one: Compared, _: str) -> Fix | None:
     return Fix(push(presented), f"outsiders can cause {one.got}: no rule should fit it")
 
 
+def _ref(presented: Presented, one: Compared, _: str) -> Fix | None:
+    if not str(one.got).startswith("refs/pull/"):
+        return None
+    return Fix(push(presented), "it runs for a pull request, which an outsider can open: run it for the branch")
+
+
 def push(presented: Presented) -> str:
     """Return the trigger of a workflow that only members of the repository can cause."""
     conditions = presented.nearest.conditions if presented.nearest is not None else ()
@@ -182,6 +188,7 @@ def _rerun(_: Presented, one: Compared, __: str) -> Fix | None:
 _OF_JOB = {
     ("github", "environment"): _environment,
     ("github", "event_name"): _event,
+    ("github", "ref"): _ref,
     ("gitlab", "project_id"): _project,
     ("gitlab", "ref_protected"): _protected,
     ("kubernetes", "sub"): _account,

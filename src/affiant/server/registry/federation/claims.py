@@ -41,6 +41,19 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     claims: dict[str, Any]
     of_person: bool = False  # whether it seems to identify a person
 
+    @property
+    def nested(self) -> dict[str, Any]:
+        """The claims as members of each other, as the token had them; those that were cut are left out."""
+        found: dict[str, Any] = {}
+        for name, value in self.claims.items():
+            *above, last = parse_pointer(name) if name.startswith("/") else [name]
+            place = found
+            for part in above:
+                place = place.setdefault(part, {})
+            if is_whole(value):
+                place[last] = value
+        return found
+
 
 def shown(value: object) -> str | bool | int | float | None:
     """Return a value as a message can show it: a credential and all that is long are cut; no value is None."""
