@@ -104,7 +104,10 @@ class Issuer:
         if self.url.startswith("spiffe://"):
             keys = [{**one.public_jwk, "use": "jwt-svid"} for one in self.keys]
             return {"keys": keys, "spiffe_sequence": 1, "spiffe_refresh_hint": 300}
-        return {"keys": [one.public_jwk for one in self.keys]}
+        # Entra publishes no alg, as is known from its sets; the signature has to fit the key.
+        is_entra = self.keys_at.startswith("https://login.microsoftonline.com/")
+        hidden = {"alg"} if is_entra else set()
+        return {"keys": [{n: v for n, v in one.public_jwk.items() if n not in hidden} for one in self.keys]}
 
     @property
     def discovery_url(self) -> str:
