@@ -164,8 +164,8 @@ BAD = {
     "buildkite-sub": ("buildkite", {"sub": builds.buildkite().at("/sub")}, "pipeline_id"),
     "bitbucket-sub": ("bitbucket", {"sub": builds.bitbucket().at("/sub")}, "repositoryUuid"),
     "bitbucket-bare": ("bitbucket", {"repositoryUuid": "5c0d7b9a-1f3e-4b57-8a2c-9e6d4f1a0b2c"}, "in braces"),
-    "vercel-without-environment": ("vercel", {"project_id": "prj_1", "owner_id": "team_1"}, "environment=production"),
-    "vercel-any-environment": ("vercel", {"project_id": "prj_1", "environment": "pre*"}, "environment"),
+    "vercel-without-environment": ("vercel", {"project_id": hosts.VERCEL_PROJECT, "owner_id": hosts.VERCEL_OWNER}, "environment=production"),
+    "vercel-any-environment": ("vercel", {"project_id": hosts.VERCEL_PROJECT, "environment": "pre*"}, "environment"),
     "spiffe-domain": ("spiffe", {"sub": "spiffe://example.org/**"}, "SPIFFE ID"),
     "spiffe-other-domain": ("spiffe", {"sub": "spiffe://mallory.example/orders"}, "spiffe://example.org/"),
 }  # fmt: skip

@@ -79,7 +79,7 @@ def _options(platform: Platform) -> list[Callable[[Any], Any]]:
                      " repeat"),
         click.option("--name", help="of the trust (default: the one of its issuer, or the name of the platform)"),
         click.option("--rule", help="name of the rule (default: that of the service)"),
-        click.option("--names-only", is_flag=True, help=fields.RULE.rows["names_only"].meaning),
+        click.option("--names-only", is_flag=True, help="rest on names, which another tenant could take over"),
         member_options([*_RULE, *members_]),
     ]  # fmt: skip
 

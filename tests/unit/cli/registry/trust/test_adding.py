@@ -181,7 +181,7 @@ REFUSED = {
     "circleci-origin": (f"circleci app --organization {builds.CIRCLECI_ORGANIZATION}", "a UUID in small letters"),
     "buildkite-slug": ("buildkite app", "a UUID in small letters"),
     "bitbucket-bare": ("bitbucket acme --repository-uuid 5c0d7b9a-1f3e-4b57-8a2c-9e6d4f1a0b2c", "in braces"),
-    "vercel-name": ("vercel acme --project-id app", "an id that begins with prj_"),
+    "vercel-name": ("vercel acme --project-id app", "an id such as prj_"),
     "spiffe-domain": ("spiffe spiffe://example.org/** --bundle https://spire.example.org/bundle", "a SPIFFE ID"),
     "spiffe-elsewhere": (
         "spiffe spiffe://example.org/a --bundle https://s.example/b --when sub=spiffe://mallory.example/a",
@@ -214,8 +214,9 @@ TOKENS = {
     "origin": ("aws", clouds.aws_origin(), "subject_mode=OriginIdentity"),
     "rerun": ("circleci", builds.circleci(is_ssh_rerun=True), "ssh-rerun=True"),
     "two-days": ("terraform", builds.terraform(lifetime=2 * 86_400), "this token lives 48 hours"),
+    "star": ("generic", github.job().changed({"/iss": "https://ci.example", "/sub": "build:*"}), "ends in *"),
     "own": ("generic", github.job().changed({"/sub": github.ISSUER}), "of no platform"),
-    "global": ("vercel", hosts.vercel(is_global=True).changed({"/project_id": "app"}), "begins with prj_"),
+    "global": ("vercel", hosts.vercel(is_global=True).changed({"/project_id": "app"}), "an id such as prj_"),
 }
 
 

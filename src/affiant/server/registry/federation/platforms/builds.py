@@ -121,9 +121,13 @@ VERCEL = Platform(
             "every branch has a preview, which would have the rights of production",
         ),
     ),
-    shapes={"project_id": _prefixed("prj_"), "owner_id": Shape("an id that begins with team_", "team_[A-Za-z0-9]+")},
+    # Old ids have no prefix.
+    shapes={
+        "project_id": Shape("an id such as prj_7Gw5ZMBvQA8h9F832KGp7nwbuh3", "(?:prj_)?[A-Za-z0-9]{20,}"),
+        "owner_id": Shape("an id such as team_7Gw5ZMzpQA8h90F832KGp7nw", "(?:team_)?[A-Za-z0-9]{20,}"),
+    },
     audience="https://vercel.com/{}",
-    replays=(trusted_token.IF_PRESENT, trusted_token.REUSED),
+    replays=(trusted_token.REUSED, trusted_token.IF_PRESENT),
     questions=(
         Question("TEAM", "slug of the team, as in the address of its pages", is_issuer=True),
         Question("project-id", "of the project: Settings, General", claim="project_id"),

@@ -33,6 +33,11 @@ def read(platform: Platform, issuer: str, claims: Mapping[str, Any]) -> dict[str
             found[question.name] = issuer
         elif question.claim is not None and question.is_read:
             answer = question.answer(conditions.find(dict(claims), question.claim))
+            # Attack: a claim that ends in * would become a condition that other tokens meet.
+            if answer is not None and conditions.is_prefix(answer):
+                raise ConfigError(
+                    f"{question.claim} of this token ends in *, and a condition on it would be met by others"
+                )
             if answer is not None:
                 found[question.name] = issuer if question.is_issuer and question.part is None else answer
     return found
