@@ -156,6 +156,23 @@ def test_the_token_of_a_workload_is_taken_until_it_expires(readers: Readers) -> 
         assert answers == {200}
 
 
+def test_the_command_administers_a_server_elsewhere(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = readers.server
+    monkeypatch.chdir(server.folder)
+    server.affiant("admin", "bootstrap", "owner-of-trusts")
+    iss = "https://other.example"
+    token = GENERIC.changed({"/iss": iss, "/aud": server.issuer})
+    issuer = Issuer(iss, f"{iss}/jwks", Issuer.of(GENERIC).keys)
+    (server.folder / "other.jwt").write_text(issuer.sign(token, time.time()))
+    add = ["trust", "add", "generic", "--from-token", "other.jwt", "--jwks", "generic.json", "--scope", "orders.read"]
+
+    made = run([*add, "--new-client", "elsewhere", "--url", server.issuer, "-c", "owner-of-trusts.affiant.json"])
+
+    assert made["token"] == ["the server would accept this token, and its signature is right"]
+    reply = server.token(grant_type=names.JWT_BEARER, assertion=issuer.sign(token, time.time()))
+    assert reply.status_code == 200, reply.text
+
+
 def test_the_first_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """README.md: its commands, with a client that is there."""
     monkeypatch.chdir(tmp_path)
