@@ -179,6 +179,10 @@ def test_the_first_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     run(["client", "new", "deploy", "--auth", "client_secret_basic"])
     (tmp_path / "job.jwt").write_text(signed(GOOD["gitlab"].token))
 
-    made = [run(words) for words in commands("README")]
+    keys = {"github": "github.json", "gitlab": "gitlab.json"}
+    for preset, file in keys.items():
+        (tmp_path / file).write_text(json.dumps(keys_of(preset)))
+
+    made = [run([*words, "--jwks", keys[words[2]]]) for words in commands("README")]
 
     assert [one["trust"]["preset"] for one in made] == ["github", "gitlab"]

@@ -22,18 +22,24 @@ async def check(api: Admin, changes: Sequence[Mapping[str, Any]], *, first: Coll
 
     `first` has kind and name of those that are judged before all others.
     """
-    refused: list[Mapping[str, Any]] = []
-    needs = Role.VIEWER
-    for part in _parts(sorted(changes, key=lambda change: (change["kind"], change["name"]) not in first)):
-        judged = await api.post("/dry-run", {"changes": part})
-        refused += [one for one in judged["refused"] if one not in refused]
-        needs = Role(judged["needs"]) if Role(judged["needs"]).includes(needs) else needs
+    refused, needs = await judge(api, sorted(changes, key=lambda one: (one["kind"], one["name"]) not in first))
     if refused:
         error = ConfigError(f"nothing was changed: the server would refuse {len(refused)} of {len(changes)} changes")
         for one in refused:
-            error.add_note(printable(f"{one['action']} {one['kind']} {one['name']}: {_why(one)}"))
+            error.add_note(printable(f"{one['action']} {one['kind']} {one['name']}: {why(one)}"))
         raise error
     return needs
+
+
+async def judge(api: Admin, changes: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], Role]:
+    """Return the refusals of these changes, and the role that they need."""
+    refused: list[Mapping[str, Any]] = []
+    needs = Role.VIEWER
+    for part in _parts(changes):
+        judged = await api.post("/dry-run", {"changes": part})
+        refused += [one for one in judged["refused"] if one not in refused]
+        needs = Role(judged["needs"]) if Role(judged["needs"]).includes(needs) else needs
+    return refused, needs
 
 
 async def check_role(api: Admin, needs: Role) -> None:
@@ -44,7 +50,8 @@ async def check_role(api: Admin, needs: Role) -> None:
         raise Refused(row.code, description=f"{row.sentence} (this needs {needs.value}, not {role.value})", status=403)
 
 
-def _why(refused: Mapping[str, Any]) -> str:
+def why(refused: Mapping[str, Any]) -> str:
+    """Return why a change would be refused."""
     detail = as_typed(refused["detail"])
     return detail if refused["reason"] in _BY_DETAIL else f"{refused['title']} ({detail})"
 

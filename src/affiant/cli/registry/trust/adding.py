@@ -169,7 +169,7 @@ def _read(platform: Platform, token: Pasted) -> dict[str, str]:
     pasted.check(token, platform)
     usual = proposal.with_usual(platform, answers)
     for name in usual.keys() - answers.keys():
-        note(f"the token does not tell {name}: {usual[name]} is taken")
+        note(f"the token does not say {name}: {usual[name]} is taken")
     return answers
 
 

@@ -13,6 +13,7 @@ from affiant.cli.registry.options import check_scopes
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.storage.records import NotFound
+from affiant.system.text import printable
 
 _SOURCES = ("jwks", "jwks_uri", "discovery_url", "ca")
 _LONGEST_NAME = 64
@@ -62,7 +63,10 @@ async def save(api: Admin, wanted: Wanted) -> Done:
         *([_create("client", client_id, client)] if client else []),
         _create("rule", rule_name, rule),
     ]
-    await dry_run.check(api, changes)
+    refused, needs = await dry_run.judge(api, changes)
+    if refused:  # the first one is why the others are refused
+        raise ConfigError(f"{printable(dry_run.why(refused[0]))}; nothing was changed")
+    await dry_run.check_role(api, needs)
     done = Done(
         # Order: a trust gives nothing without a rule, and a rule needs its client.
         trust=found or await api.post("/trusts", trust),

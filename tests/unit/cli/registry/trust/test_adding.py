@@ -21,6 +21,23 @@ USAGE, NOT_FOUND, CONFIGURATION = 2, 3, 8
 AS = "http://127.0.0.1:8377"
 
 
+# The tests fetch nothing: each trust has keys from a file.
+UPLOADED = ["--jwks", "uploaded.json"]
+
+
+@pytest.fixture(autouse=True)
+def uploaded(tmp_path: Path) -> None:
+    (tmp_path / "uploaded.json").write_text(json.dumps(Issuer.of(github.job()).jwks))
+
+
+def words_of(preset: str) -> list[str]:
+    """The example in the help of a preset, with the keys in a file."""
+    words = shlex.split(PLATFORMS[preset].example)
+    if "--bundle" in words:
+        del words[words.index("--bundle") : words.index("--bundle") + 2]
+    return [*words[:-2], *UPLOADED, *words[-2:]]
+
+
 def written(folder: Path, token: Token, name: str = "job.jwt") -> str:
     """The file with a token of this job."""
     (folder / name).write_text(signed(token) + "\n")
@@ -39,10 +56,9 @@ def notes(error: Any) -> str:
 
 @pytest.mark.parametrize("preset", PLATFORMS)
 def test_the_example_of_each_help_saves_a_trust_and_a_rule(run_json: Run, preset: str) -> None:
-    words = shlex.split(PLATFORMS[preset].example.replace("--client", "--new-client"))
-    client_id = words[-1]
+    *words, _, client_id = words_of(preset)
 
-    code, made = run_json("trust", "add", preset, *words)
+    code, made = run_json("trust", "add", preset, *words, "--new-client", client_id)
 
     assert code == 0, made
     assert (made["trust"]["name"], made["trust"]["preset"]) == (preset, preset)
@@ -75,7 +91,7 @@ def test_the_token_is_not_printed(
     monkeypatch.chdir(tmp_path)
     file = written(tmp_path, github.job())
     with pytest.raises(SystemExit):
-        main(["trust", "add", "github", "--from-token", file, "--new-client", "job"])
+        main(["trust", "add", "github", "--from-token", file, "--new-client", "job", *UPLOADED])
 
     said = capsys.readouterr()
     assert "repository_id=74" in said.out
@@ -117,7 +133,7 @@ def test_a_token_for_another_server_is_told(run_json: Run, tmp_path: Path) -> No
 
 def test_the_second_rule_uses_the_trust_that_is_there(run_json: Run) -> None:
     first = ["trust", "add", "github", "acme/app", "--repository-id"]
-    assert run_json(*first, "74", "--new-client", "app")[0] == 0
+    assert run_json(*first, "74", "--new-client", "app", *UPLOADED)[0] == 0
 
     code, made = run_json(*first, "75", "--client", "app")
 
@@ -239,7 +255,7 @@ def test_what_is_no_token_is_refused_and_not_repeated(run_json: Run, tmp_path: P
 
 
 def test_names_are_taken_knowingly(run_json: Run) -> None:
-    code, made = run_json("trust", "add", "github", "acme/app", "--names-only", "--new-client", "job")
+    code, made = run_json("trust", "add", "github", "acme/app", "--names-only", "--new-client", "job", *UPLOADED)
 
     assert code == 0, made
     assert made["rule"]["names_only"]
@@ -276,19 +292,18 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize("preset", PLATFORMS)
 def test_a_terminal_is_asked_three_questions_at_most(
-    run_json: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], preset: str
+    run_json: Run, monkeypatch: pytest.MonkeyPatch, preset: str
 ) -> None:
     words = shlex.split(PLATFORMS[preset].example)
     # What the example answers, in the order in which it is asked for.
-    options = dict(zip(words[1::2], words[2::2], strict=True)) if not words[0].startswith("--") else {}
-    platform = PLATFORMS[preset]
-    asked = [question for question in platform.questions if question.is_asked and question.usual is None]
-    answers = [words[0] if one.is_argument else options[f"--{one.name}"] for one in asked]
-    assert len(answers) + 1 <= 3
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    asked = [one for one in PLATFORMS[preset].questions if one.is_asked and one.usual is None]
+    assert len(asked) + 1 <= 3
+    answers = [words[0] if one.is_argument else options[f"--{one.name}"] for one in asked if one.member != "jwks_uri"]
     assert run_json("client", "new", words[-1])[0] == 0
     monkeypatch.setattr("sys.stdin", Terminal("\n".join([*answers, words[-1]]) + "\n"))
 
-    code, made = run_json("trust", "add", preset)
+    code, made = run_json("trust", "add", preset, *UPLOADED)
 
     assert code == 0, made
     assert made["rule"]["client_id"] == words[-1]
