@@ -12,12 +12,13 @@ from affiant.oauth.binding import mtls
 from affiant.oauth.parameters import form
 from affiant.reasons import Reason
 from affiant.server.client_auth import ladder
-from affiant.server.client_auth.method import Judging, Sent, Shown
+from affiant.server.client_auth.method import Judging, Named, Sent
 from affiant.server.client_auth.methods import METHODS, PLACES
 from affiant.server.client_auth.stranger import STRANGER
 from affiant.server.explain.hints import find_for
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.federation.keys import TrustKeys
+from affiant.server.registry.federation.known import Federation
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request.notes import Notes
 
@@ -34,8 +35,12 @@ def _sent(**members: str) -> Sent:
     return Sent(form.parse(urlencode(members).encode()), certificate=mtls.parse(make(dns=("c1.example",)).der))
 
 
-def _shown() -> list[Shown]:
-    return [ladder.find(_sent(**members)) for members in (ASSERTION, SECRET, {"client_id": "c1"})]
+JUDGING = Judging(NOW, Notes(), MasterKey.from_bytes(bytes(32)), RemoteKeys(), TrustKeys())
+
+
+async def _named() -> list[Named]:
+    shown = [ladder.find(_sent(**members)) for members in (ASSERTION, SECRET, {"client_id": "c1"})]
+    return [await one.identify(Federation(""), JUDGING) for one in shown]
 
 
 def test_each_name_has_one_method() -> None:
@@ -43,8 +48,8 @@ def test_each_name_has_one_method() -> None:
     assert sum(len(method.places) for method in METHODS) == len(PLACES)
 
 
-def test_a_certificate_counts_only_alone() -> None:
-    assert [shown.methods for shown in _shown()] == [
+async def test_a_certificate_counts_only_alone() -> None:
+    assert [named.methods for named in await _named()] == [
         (names.PRIVATE_KEY_JWT, names.CLIENT_SECRET_JWT),
         (names.CLIENT_SECRET_POST,),
         names.BY_TLS,
@@ -61,10 +66,9 @@ def test_two_methods_are_refused() -> None:
 
 
 async def test_an_unknown_client_passes_no_method() -> None:
-    for shown in _shown():
-        judging = Judging(NOW, Notes(), MasterKey.from_bytes(bytes(32)), RemoteKeys(), TrustKeys())
+    for named in await _named():
         with pytest.raises(Rejected):
-            await shown.judge(STRANGER, judging)
+            await named.judge(STRANGER, JUDGING)
 
 
 def test_a_search_for_an_unknown_client_finds_no_mistake() -> None:
