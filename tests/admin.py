@@ -40,18 +40,18 @@ def make_context(store: Store, **more: Any) -> AdminContext:
     )
 
 
-def make_gate(store: Store, who: Principal = OWNER) -> AdminEndpoint:
+def make_gate(store: Store, who: Principal = OWNER, **more: Any) -> AdminEndpoint:
     """The admin API on this store, which takes whoever asks for this caller."""
 
     async def authenticate(*_: object) -> Principal:
         return who
 
-    return app.build(make_context(store), clock=lambda: float(NOW), authenticate=authenticate)
+    return app.build(make_context(store, **more), clock=lambda: float(NOW), authenticate=authenticate)
 
 
-def asking(store: Store, who: Principal = OWNER) -> httpx2.AsyncClient:
-    """A client of that admin API."""
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=make_gate(store, who)), base_url=ADMIN)
+def asking(store: Store, who: Principal = OWNER, **more: Any) -> httpx2.AsyncClient:
+    """A client of that admin API; `more` are members of its context."""
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=make_gate(store, who, **more)), base_url=ADMIN)
 
 
 def member(name: str, role: Role = Role.OWNER, **more: Any) -> Client:

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -34,11 +33,11 @@ from affiant.server.published.revocations import RevocationFeed
 from affiant.server.registration.client_keys import ClientKeysEndpoint
 from affiant.server.registration.endpoints import PATH, ManagementEndpoint, RegistrationEndpoint
 from affiant.server.registration.records import Policy
-from affiant.server.registry.addresses import Allowed
 from affiant.server.registry.directory import Directory
 from affiant.server.registry.federation.followed import LOOK_SECONDS, FollowedFeeds
 from affiant.server.registry.federation.keys import TrustKeys
-from affiant.server.registry.key_cache import Fetch, Fetched
+from affiant.server.registry.key_cache import Fetch
+from affiant.server.registry.late_fetch import LateFetcher
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request.background import Background, Piece
 from affiant.server.request.endpoint import Context, Endpoint
@@ -144,7 +143,7 @@ def build(
     """
     options, vault = options or Options(), vault or Vault(master_key)
     limits = limits or Limits(Rates(), key=limits_key(master_key))
-    fetch = fetch or _LateFetcher(options.jwks_uri_allowed)
+    fetch = fetch or LateFetcher(options.jwks_uri_allowed)
     parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch)
     endpoints = parts.endpoints()
     background = Background(store.ledger, limits, parts.uses, clock, parts.pieces())
@@ -316,25 +315,9 @@ async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed |
     return site.metadata(parts.issuer, said, keys=keys, mtls_url=parts.options.mtls_url)
 
 
-class _LateFetcher:
-    """A Fetcher that is loaded for the first client with a jwks_uri, or trust: few servers have one."""
-
-    def __init__(self, allowed: Allowed, kind: str = "JSON") -> None:
-        self.allowed = allowed
-        self._kind = kind
-        self._fetch: Fetch | None = None
-
-    async def __call__(self, uri: str, *, ca: str | None = None) -> Fetched:
-        if self._fetch is None:
-            # On a thread, in which tokens are issued.
-            module = await asyncio.to_thread(import_module, "affiant.server.registry.fetch")
-            self._fetch = module.Fetcher(self.allowed, kind=getattr(module, self._kind))
-        return await self._fetch(uri, ca=ca)
-
-
 def _for_feeds(fetch: Fetch | None) -> Fetch | None:
     """Return the same for feeds, which are larger than key sets."""
-    return _LateFetcher(fetch.allowed, "FEED") if isinstance(fetch, _LateFetcher) else fetch
+    return LateFetcher(fetch.allowed, "FEED") if isinstance(fetch, LateFetcher) else fetch
 
 
 def build_explainer(
@@ -356,7 +339,7 @@ def build_explainer(
     # request is believed, and the certificate in its header with it.
     options = replace(options, dpop_nonces="off", certificates=options.certificates.believing_all())
     limits = Limits(Rates(), key=limits_key(master_key))
-    trust_keys = trust_keys or TrustKeys(_LateFetcher(options.jwks_uri_allowed))
+    trust_keys = trust_keys or TrustKeys(LateFetcher(options.jwks_uri_allowed))
     parts = _Parts(issuer, store, master_key, options, Vault(master_key), limits, time.time, None, trust_keys)
     return Explainer(issuer, parts.token_endpoint(), parts.directory, store)
 

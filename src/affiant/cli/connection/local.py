@@ -32,6 +32,8 @@ from affiant.server.admin.roles import Principal, Role
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
 from affiant.server.registry.directory import Directory
+from affiant.server.registry.federation.keys import TrustKeys
+from affiant.server.registry.late_fetch import LateFetcher
 from affiant.server.request.limits import Limits, Rates
 from affiant.server.settings import Settings
 from affiant.storage.ports import Store
@@ -109,6 +111,7 @@ async def _gate(
         explainer=lambda: build_explainer(issuer, store, key, chosen),
         methods=chosen.methods,
         calendar=chosen.calendar,
+        trust_keys=TrustKeys(LateFetcher(chosen.options.jwks_uri_allowed)),
         reads=Reads(rest=0),  # nothing else runs in this process
         limits=Limits(Rates(), key=secrets.token_bytes(32)),  # of this process alone: a local caller has no limits
         settings=settings.described(chosen, options=options, issuer=await store.settings.get(ISSUER)),

@@ -147,3 +147,13 @@ def test_next_step_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert _run(data, "new", "a&b", "--auth", "client_secret_basic").exit_code == 0
     done = CliRunner().invoke(client, ["secret", "new", "a&b", "--data", str(data)])
     assert "next: affiant client secret complete 'a&b'" in done.stdout
+
+
+def test_client_of_a_platform_has_no_file_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = _run(tmp_path / "data", "new", "deploy", "--auth", "federated_jwt").stdout
+    assert (json.loads(made)["data"]["keys"], "client_secret" in made) == ([], False)
+    text = CliRunner().invoke(client, ["new", "other", "--auth", "federated_jwt", "--data", "data"]).output
+    assert "affiant rule add other --trust TRUST --client other --when CLAIM=VALUE" in text
+    assert list(tmp_path.glob("*.json")) == []
+    assert _run(tmp_path / "data", "check", "deploy").exit_code == 0

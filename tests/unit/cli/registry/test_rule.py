@@ -70,6 +70,9 @@ def test_a_trust_is_changed_and_removed(run: Run) -> None:
     assert run("trust", "update", "ci", "--jwks", "next.json", "--alg", "ES256", "--several-audiences", "true")[0] == 0
     (found,) = run("trust", "list")[1]
     assert (found["jwks"], found["algorithms"], found["several_audiences"]) == (NEXT, ["ES256"], True)
+    assert [key["kid"] for key in run("trust", "keys", "ci")[1]["keys"]] == [NEXT["keys"][0]["kid"]]
+    code, error = run("trust", "update", "ci", "--jwks-uri", "https://10.0.0.1/", "--try-keys")
+    assert (code, "may not connect to" in json.dumps(error)) == (8, True)
     Path("ca.pem").write_bytes(certificates.make_authority().pem)
     _, moved = run("trust", "update", "ci", "--jwks-uri", "https://10.0.0.1:6443/openid/v1/jwks", "--ca", "ca.pem")
     assert (moved["jwks"], moved["ca"]) == (None, Path("ca.pem").read_text())

@@ -100,3 +100,20 @@ def test_bounds_follow_the_operator(left: list[str]) -> None:
     grants = {"grant_types": ["client_credentials"]}
     assert clients.change(kept, grants, now=NOW).registration_grants == ("client_credentials",)
     assert clients.change(replace(kept, registered_by=None), grants, now=NOW).registration_grants is None
+
+
+def test_a_client_of_platforms_has_no_credential() -> None:
+    made = build("federated_jwt", scope=("r",))
+    assert (made.keys, made.secrets, made.jwks_uri) == ((), (), None)
+    for given, members in (
+        ((FIRST,), {}),
+        ((), {"jwks_uri": URI}),
+        ((), {"profile": "fapi"}),
+        ((), {"profile": "guide"}),
+        ((), {"token_endpoint_auth_signing_alg": "ES256"}),
+        ((), {"tls_subject": ("tls_client_auth_san_dns", "a.example")}),
+    ):
+        with pytest.raises(ConfigError):
+            build("federated_jwt", *given, **members)
+    with pytest.raises(ConfigError, match="changes only between"):
+        clients.change(made, {"token_endpoint_auth_method": "private_key_jwt"}, now=NOW)

@@ -239,6 +239,12 @@ def hand_over(registered: Mapping[str, Any], issuer: str) -> dict[str, Any]:
 
 def hand_over_lines(found: Mapping[str, Any]) -> list[str]:
     """Return the hand-over as lines for a mail, with an example."""
+    if found["auth_method"] == names.FEDERATED_JWT:
+        name = found["client_id"]
+        return [
+            "it has no credential of its own: a rule gives it to jobs or pods of a platform",
+            f"next: affiant rule add {name} --trust TRUST --client {name} --when CLAIM=VALUE",
+        ]
     lines = ["hand this to the owner of the key; none of it is secret:", ""]
     lines += [f"  {name:<16}{_plain(value)}" for name, value in found.items()]
     if found["auth_method"] == names.PRIVATE_KEY_JWT:

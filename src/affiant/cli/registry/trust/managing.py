@@ -9,9 +9,10 @@ import click
 
 from affiant.cli.connection.admin import segment
 from affiant.cli.connection.place import Place, admin_options
-from affiant.cli.output import Listing, describe, show, show_list
+from affiant.cli.output import Listing, describe, show, show_list, warn_left_out
 from affiant.cli.registry.options import member_options, members
 from affiant.cli.registry.trust.words import state, words_of
+from affiant.errors import ConfigError
 from affiant.server.registry.federation import fields
 from affiant.server.registry.fields import By
 
@@ -37,19 +38,34 @@ def show_(name: str, place: Place) -> None:
 @click.command()
 @click.argument("name")
 @member_options(_CHANGED)
+@click.option("--try-keys", is_flag=True, help="fetch its keys first, and change nothing if they cannot be obtained")
 @admin_options
-def update(name: str, place: Place, **options: Any) -> None:
+def update(name: str, try_keys: bool, place: Place, **options: Any) -> None:
     """Change a trust, and end its tokens.
 
     Options that are left out change nothing. New keys, or another address of them, replace those before.
 
     \b
     affiant trust update cluster --jwks cluster.json
-    affiant trust update cluster --jwks-uri https://10.0.0.1:6443/openid/v1/jwks --ca ca.pem
+    affiant trust update cluster --jwks-uri https://10.0.0.1:6443/openid/v1/jwks --ca ca.pem --try-keys
     affiant trust update github --audience https://as.example --max-lifetime 600
     """
-    changed = place.patch(f"/trusts/{segment(name)}", members(_CHANGED, options))
+    path = f"/trusts/{segment(name)}{'?try_keys=true' if try_keys else ''}"
+    changed = place.patch(path, members(_CHANGED, options))
     show(changed, _line(changed))
+
+
+@click.command()
+@click.argument("name")
+@admin_options
+def keys(name: str, place: Place) -> None:
+    """Fetch the keys of a trust, and show them."""
+    found = place.get(f"/trusts/{segment(name)}/keys")
+    warn_left_out(found["uri"] or "the uploaded set", found["left_out"])
+    if found["problem"] is not None:
+        raise ConfigError(found["problem"])
+    lines = [f"{key['kid'] or 'no kid'}  {' '.join(key['algorithms'])}  {key['thumbprint']}" for key in found["keys"]]
+    show(found, *lines, *filter(None, [found["in_use"]]))
 
 
 @click.command()
@@ -83,7 +99,7 @@ def remove(name: str, with_rules: bool, place: Place) -> None:
     show({"name": name, "done": "remove"}, f"removed {name}")
 
 
-COMMANDS = (list_, show_, update, enable, disable, remove)
+COMMANDS = (list_, show_, keys, update, enable, disable, remove)
 
 
 def _keys(found: Mapping[str, Any]) -> str:

@@ -1,0 +1,25 @@
+"""A fetcher of key sets that loads what it needs at the first fetch: few servers make one."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+
+from affiant.server.registry.addresses import Allowed
+from affiant.server.registry.key_cache import Fetch, Fetched
+
+
+class LateFetcher:
+    """A Fetcher that is loaded for the first client with a jwks_uri, or trust."""
+
+    def __init__(self, allowed: Allowed, kind: str = "JSON") -> None:
+        self.allowed: Allowed = allowed
+        self._kind = kind
+        self._fetch: Fetch | None = None
+
+    async def __call__(self, uri: str, *, ca: str | None = None) -> Fetched:
+        if self._fetch is None:
+            # On a thread, in which tokens are issued.
+            module = await asyncio.to_thread(import_module, "affiant.server.registry.fetch")
+            self._fetch = module.Fetcher(self.allowed, kind=getattr(module, self._kind))
+        return await self._fetch(uri, ca=ca)
