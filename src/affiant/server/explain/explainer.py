@@ -148,7 +148,9 @@ class Explainer:
         if refusals and has_verified:
             refusals += self._go_on(request, facts, refusals[0])
         elif tried:
-            refusals = self._go_on_by_rule(request, facts, [*refusals, *tried])
+            by_name = facts.presented is not None and facts.presented.by_name
+            every = [*tried, *refusals] if by_name else [*refusals, *tried]
+            refusals = self._go_on_by_rule(request, facts, every)
         # Order: the claim falls with the commit, before which a grant may have refused; a replay comes first.
         if await self._is_claimed(request, facts):
             at_once = not refusals or step_of(refusals[0].reason) > step_of(Reason.REPLAYED)
@@ -182,7 +184,10 @@ class Explainer:
                 found.append(Rejected(Reason.CLIENT_DISABLED))
             else:
                 found += self._breaches(facts.form, request, facts.client, {}, (ceiling_of(chosen),))
-        return list({refusal.reason: refusal for refusal in reversed(found)}.values())[::-1]
+        each: dict[Reason, Rejected] = {}
+        for refusal in found:
+            each.setdefault(refusal.reason, refusal)
+        return list(each.values())
 
     def _breaches(
         self,

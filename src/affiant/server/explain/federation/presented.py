@@ -26,6 +26,7 @@ class Presented:
     federation: Federation
     is_verified: bool = False  # whether a trust's key made the signature
     of_person: bool = False
+    by_name: bool = False  # whether the operator named the trust
     trust: KnownTrust | None = None
     nearest: Nearest | None = None
     rules: tuple[Nearest, ...] = ()  # all of the trust, the nearest first

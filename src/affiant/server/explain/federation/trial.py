@@ -34,6 +34,7 @@ async def judge(
         dict(kept_claims.walk(claims)),
         federation,
         of_person=kept_claims.is_of_person(claims),
+        by_name=trust is not None,
     )
     refusals: list[Rejected] = []
     known = [one for issuer in token.issuers for one in federation.find(issuer)]
