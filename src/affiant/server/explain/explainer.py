@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from affiant.errors import Rejected
+from affiant.jose.compact import Unverified
 from affiant.oauth import assertion, names
 from affiant.oauth.assertion import Rules
 from affiant.oauth.federation.trusted_token import REUSED
@@ -82,18 +83,18 @@ class Explainer:
 
     async def _try(self, facts: Facts, trust: str | None) -> list[Rejected]:
         """Judge a platform's token by trusts and rules; return every refusal. The facts then have the token."""
-        if facts.unverified is None or facts.client is not None or tokens.is_access_token(facts):
-            return []
-        try:
-            token = Foreign.find(facts.unverified, client_id=facts.form.get("client_id") if facts.form else None)
-        except Rejected:  # another kind of JWT
-            return []
-        if token is None or not is_platforms(token.issuers[-1], facts.claims.get("sub")):
+        token, as_subject = _find_token(facts), False
+        if token is None and facts.grant == names.TOKEN_EXCHANGE:
+            token, as_subject = _find_subject(facts), True
+        if token is None:
             return []
         federation = await self._directory.federation()
         keys = self._endpoint.authenticator.trust_keys
         found = await trial.judge(token, federation, keys, now=facts.now, trust=trust)
         facts.presented, facts.near = found.presented, ()
+        found.presented.as_subject, found.presented.refusals = as_subject, tuple(found.refusals)
+        if as_subject:
+            return found.refusals
         if found.presented.client_id is not None:
             facts.client = await self._directory.client(found.presented.client_id)
         facts.token_lifetime = self._endpoint.lifetime(facts.client)
@@ -146,7 +147,7 @@ class Explainer:
             facts.hint = _hint(facts)
         has_verified = notes.caller is not None or notes.policies is not None
         if refusals and has_verified:
-            refusals += self._go_on(request, facts, refusals[0])
+            refusals += [*self._go_on(request, facts, refusals[0]), *tried]
         elif tried:
             by_name = facts.presented is not None and facts.presented.by_name
             every = [*tried, *refusals] if by_name else [*refusals, *tried]
@@ -280,6 +281,33 @@ class Explainer:
                 return
             before = rows[-1].number
             await asyncio.sleep(0)  # SQLite answers without yielding to the loop; let other requests run
+
+
+def _find_token(facts: Facts) -> Foreign | None:
+    """Return the platform's token that a request shows in place of an assertion of its client's."""
+    if facts.unverified is None or facts.client is not None or tokens.is_access_token(facts):
+        return None
+    return _foreign(facts.unverified, facts.form.get("client_id") if facts.form else None)
+
+
+def _find_subject(facts: Facts) -> Foreign | None:
+    """Return the platform's token that a request exchanges."""
+    text = facts.form.get("subject_token") if facts.form else None
+    if text is None:
+        return None
+    try:
+        return _foreign(assertion.parse(text), None)
+    except Rejected:
+        return None
+
+
+def _foreign(unverified: Unverified, client_id: str | None) -> Foreign | None:
+    try:
+        token = Foreign.find(unverified, client_id=client_id)
+    except Rejected:  # another kind of JWT
+        return None
+    is_one = token is not None and is_platforms(token.issuers[-1], unverified.claims.get("sub"))
+    return token if is_one else None
 
 
 def _hint(facts: Facts) -> hints.Hint | None:

@@ -137,7 +137,8 @@ def _lines(refusals: Sequence[Rejected], facts: Facts) -> tuple[Line, ...]:
             line = Line(step, PASSED, _note(step, facts))
         else:
             line = Line(step, NOT_REACHED, _note(step, facts))
-        lines.append(line if facts.presented is None else _of_platform(line, facts.presented))
+        is_own = facts.presented is None or facts.presented.as_subject
+        lines.append(line if is_own or facts.presented is None else _of_platform(line, facts.presented))
     return tuple(lines)
 
 

@@ -62,7 +62,7 @@ class Facts:
     def names(self) -> list[str]:
         """Every client_id that the request names, the most likely first."""
         sent = self.form.get("client_id") if self.form else None
-        if self.presented is not None:
+        if self.presented is not None and not self.presented.as_subject:
             return [name for name in (self.presented.client_id, sent) if name]
         given = [self.claims.get("iss"), self.claims.get("sub"), self.user, sent]
         return list(dict.fromkeys(name for name in given if isinstance(name, str) and name))

@@ -1,12 +1,16 @@
 """What an exchange would give, by each layer, from its captured form; nothing is issued or used up."""
 
-from urllib.parse import urlencode
+import json
+from urllib.parse import parse_qsl, urlencode
 
 from tests.unit.server.explain.conftest import API, Place
 
 from affiant import testing
+from affiant.jose import compact, keys
 from affiant.oauth import names
 from affiant.reasons import Reason
+from affiant.storage.records import ClaimCondition, Rule, Trust
+from affiant.testing import ISSUER, NOW
 
 WORKER = "worker"
 
@@ -44,3 +48,27 @@ async def test_an_exchange_that_would_be_refused(place: Place) -> None:
     assert found.granted is None
     assert found.fix is not None
     assert found.fix.line
+
+
+async def test_the_token_of_a_platform_that_no_rule_fits(place: Place) -> None:
+    """The rule that came nearest, and the command that mends it: before, and from the record of the request."""
+    await _token(place)
+    key = keys.generate("ES256")
+    jwks = json.dumps({"keys": [key.public().to_jwk()]})
+    await place.store.trusts.add(Trust("ci", "https://ci.example", jwks=jwks))
+    await place.store.rules.add(Rule("job", "ci", WORKER, (ClaimCondition("repository_id", ("42",)),)))
+    claims = {"iss": "https://ci.example", "sub": "job", "aud": ISSUER, "repository_id": "43", "jti": "j"}
+    text = compact.sign({}, {**claims, "iat": NOW, "exp": NOW + 300}, key)
+    form = _form(place, text, subject_token_type=names.JWT_TOKEN_TYPE)
+    found = await place.explain(form)
+    reply = await place.server.post(dict(parse_qsl(form)))
+    record = await place.store.audit_log.find(reply.json()["trace_id"])
+    assert record is not None
+    later = await place.explainer.explain_record(record)
+    for one in (found, later):
+        assert one.reason is Reason.EXCHANGE_SUBJECT
+        assert one.client_id == WORKER
+        assert one.fix is not None
+        assert one.fix.line == "affiant rule update job --when repository_id=43"
+        assert [other.reason for other in one.also] == [Reason.RULE_NONE]
+        assert (one.trust, one.rules[0].rule) == ("ci", "job")

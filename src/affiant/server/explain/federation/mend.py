@@ -243,6 +243,11 @@ def _nothing_left(refusal: Rejected, facts: Facts, presented: Presented) -> Fix 
     return Fix(line, f"the rule allows {' '.join(rule.scope)}, and the client has {' '.join(client.record.scope)}")
 
 
+def _subject(_: Rejected, facts: Facts, presented: Presented) -> Fix | None:
+    fixes = (find(refusal, facts, presented) for refusal in presented.refusals)
+    return next((fix for fix in fixes if fix is not None), None)
+
+
 def _misplaced(_: Rejected, __: Facts, ___: Presented) -> Fix:
     return Fix(f'form["grant_type"] = {quoted(names.JWT_BEARER)}', "a token in assertion is the grant itself")
 
@@ -284,4 +289,6 @@ _ROWS: dict[Reason, Callable[[Rejected, Facts, Presented], Fix | None]] = {
     Reason.RULE_COPIES: _copies,
     Reason.REPLAYED: _replayed,
     Reason.NOTHING_LEFT: _nothing_left,
+    Reason.EXCHANGE_SUBJECT: _subject,
+    Reason.EXCHANGE_REPLAYED: _replayed,
 }

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from affiant.errors import Rejected
 from affiant.oauth.federation.conditions import Scalar
+from affiant.reasons import Reason
 from affiant.server.explain.federation import jobs
 from affiant.server.explain.federation.jobs import Job
 from affiant.server.registry.federation import claims as kept_claims
@@ -27,6 +29,8 @@ class Presented:
     is_verified: bool = False  # whether a trust's key made the signature
     of_person: bool = False
     by_name: bool = False  # whether the operator named the trust
+    as_subject: bool = False  # whether it was to be exchanged; its sender has credentials of its own
+    refusals: tuple[Rejected, ...] = ()  # of this token alone
     trust: KnownTrust | None = None
     nearest: Nearest | None = None
     rules: tuple[Nearest, ...] = ()  # all of the trust, the nearest first
@@ -75,6 +79,10 @@ def of_record(record: dict[str, Any], federation: Federation) -> Presented | Non
     name = found.nearest.trust if found.nearest else str(record.get("rule") or "").partition("/")[0]
     same = federation.find(issuer)
     found.trust = next((one for one in federation.trusts if one.name == name), next(iter(same), None))
+    found.as_subject = str(record.get("reason") or "").startswith("exchange.")
+    if found.as_subject:
+        codes = str(record.get("also") or "").split()
+        found.refusals = tuple(Rejected(Reason.from_code(code), got=str(record.get("got") or "")) for code in codes)
     rule = str(record.get("rule") or "").partition("/")[2]
     if found.trust is not None:
         found.chosen = next((one for one in found.trust.rules if one.name == rule), None)
