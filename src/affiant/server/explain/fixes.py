@@ -359,6 +359,19 @@ def _grant_options(_: Rejected, facts: Facts, client: RegisteredClient) -> str |
     return _repeated("grant", [*client.record.grant_types, facts.grant]) if facts.grant in GRANT_TYPES else None
 
 
+def _delegates(refusal: Rejected, facts: Facts) -> Fix | None:
+    if facts.client is None:
+        return None
+    allowed = _repeated("delegates-to", [*refusal.detail.split(), facts.client.client_id])
+    line = f"affiant client update {shlex.quote(refusal.got)} {allowed}"
+    return Fix(line, f"{refusal.got} decides which clients may act for it, and this replaces its list")
+
+
+def _introspect_options(refusal: Rejected, _: Facts, client: RegisteredClient) -> str | None:
+    api = refusal.got.partition(" ")[0]
+    return _repeated("introspect", [*client.record.introspects, api]) if api else None
+
+
 def _certificate_options(_: Rejected, __: Facts, client: RegisteredClient) -> str | None:
     # Not if the client authenticates by its certificate, or its profile binds tokens.
     is_chosen = client.record.tls_client_certificate_bound_access_tokens and not client.demands.binds
@@ -448,6 +461,12 @@ _ROWS = {
     Reason.IAT_OLD: Row(_times, _policy_options, _by_policy(f"no assertion may be older than {LIFETIMES['legacy']} s")),
     Reason.JTI: Row(_NEW_JTI, _policy_options),
     Reason.REPLAYED: Row(_replayed),
+    Reason.EXCHANGE_TYPE: Row(
+        f'form["subject_token_type"] = "{names.ACCESS_TOKEN_TOKEN_TYPE}"; form.pop("requested_token_type", None)'
+    ),
+    Reason.EXCHANGE_ACTOR: Row('form.pop("actor_token", None); form.pop("actor_token_type", None)'),
+    Reason.EXCHANGE_AUDIENCE: Row(options=_introspect_options),
+    Reason.EXCHANGE_NOT_DELEGABLE: Row(_delegates),
     Reason.DPOP_MISSING: Row(options=lambda _, __, client: None if client.demands.binds else "--dpop optional"),
     Reason.CERTIFICATE_MISSING: Row(options=_certificate_options),
     Reason.GRANT_NOT_ALLOWED: Row(options=_grant_options),

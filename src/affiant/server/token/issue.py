@@ -80,7 +80,9 @@ async def issue(
         task=subject.task,
     )
     response = TokenResponse(
-        access_token=_short_enough(await access_token.build(claims, signer, typ=granted.typ), granted),
+        access_token=_short_enough(
+            await access_token.build(claims, signer, typ=granted.typ), granted, has_parents=bool(claims.parents)
+        ),
         token_type=bearer.BEARER if decision.proof is None else bearer.DPOP,
         expires_in=granted.lifetime,
         scope=scope or None,
@@ -91,10 +93,13 @@ async def issue(
     return IssuedToken(response, claims.jti, new_refresh, rotation)
 
 
-def _short_enough(token: str, granted: Granted) -> str:
-    """Return the token if APIs accept its length: ML-DSA signatures leave little room for authorization_details."""
-    if granted.details and len(token) > compact.MAX_CHARACTERS:
-        raise Rejected(Reason.DETAILS_MALFORMED, expected="fewer or shorter ones: the token would be too long")
+def _short_enough(token: str, granted: Granted, *, has_parents: bool) -> str:
+    """Return the token if APIs accept its length: ML-DSA signatures leave little room for what varies."""
+    if len(token) > compact.MAX_CHARACTERS:
+        if granted.details:
+            raise Rejected(Reason.DETAILS_MALFORMED, expected="fewer or shorter ones: the token would be too long")
+        if has_parents:
+            raise Rejected(Reason.EXCHANGE_DEPTH, expected="fewer exchanges: the token would be too long")
     return token
 
 

@@ -91,7 +91,7 @@ class SubjectTokens:
             client = await self._client(client_id)
             allowed = client.record.delegates_to
             if client_id != caller.client_id and allowed is not None and caller.client_id not in allowed:
-                raise Rejected(Reason.EXCHANGE_NOT_DELEGABLE, got=client_id)
+                raise Rejected(Reason.EXCHANGE_NOT_DELEGABLE, got=client_id, detail=" ".join(allowed))
 
     async def _client(self, client_id: str) -> RegisteredClient:
         client = await self._directory.client(client_id)
@@ -103,7 +103,7 @@ class SubjectTokens:
         # Attack: a stolen token is exchanged, also a sender-constrained one. Those it was made for have seen it anyway.
         mine = [name for name in audience if name in caller.client.introspects and self._directory.api(name)]
         if not mine:
-            raise Rejected(Reason.EXCHANGE_AUDIENCE)
+            raise Rejected(Reason.EXCHANGE_AUDIENCE, got=" ".join(audience)[:256])
 
     async def _admit(self, unverified: Unverified, caller: Caller, request: Request) -> SubjectToken:
         try:

@@ -63,8 +63,8 @@ class TokenExchange:
         await self._subjects.check_delegable(subject, caller)
         is_own = subject.client_id == caller.client_id and sent.actor_token is None
         act = subject.claims.get("act") if is_own else self._delegate(subject, caller)
-        # A client that narrows its token, and an API that passes it on, both become its ancestors.
-        if len(subject.parents) > 2 * self._depth:
+        # A client that narrows its token, and an API that passes it on, both add an ancestor; so do blueprints.
+        if sum("jti" in parent for parent in subject.parents) > 2 * self._depth:
             raise Rejected(Reason.EXCHANGE_DEPTH, expected=f"at most {2 * self._depth} exchanges")
         request.notes.exchanged = subject.exchanged
         mine = caller.client.authorization_details_types
