@@ -101,6 +101,7 @@ async def _race(server: Server, number: int) -> dict[str, Any] | None:
     return next((compact.parse(one["access_token"]).claims for one in answers if "access_token" in one), None)
 
 
+@pytest.mark.attack(327)
 @pytest.mark.parametrize("races", [RACES, pytest.param(SOAK_RACES, marks=pytest.mark.soak)])
 async def test_no_child_survives(store: Store, races: int) -> None:
     """Each exchange that races with the revocation is refused, or its token is in the feed."""
