@@ -1,5 +1,6 @@
 """Every platform and every trap, at the real application: the right client with the right ceiling, or the right reason."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from tests.platforms.issuer import Issuer, signed, stranger
 from tests.platforms.token import AUDIENCE, Token
 from tests.platforms.trap import Good, Refusal, Trap
 from tests.platforms.traps import GOOD, TRAPS
-from tests.unit.server.federation.registering import API, CARRIERS, CEILING, add, ask, refused, rule, trusting
+from tests.unit.server.federation.registering import API, CARRIERS, CEILING, add, ask, form, refused, rule, trusting
 
 from affiant.oauth import names
 from affiant.testing import Server
@@ -135,6 +136,16 @@ async def test_token_that_is_reused_by_design_is_taken_fifty_times(server: Serve
     found = [await ask(server, text, CARRIERS[number % 2]) for number in range(50)]
     assert {one["client_id"] for one in found} == {platform}
     assert len({one["jti"] for one in found}) == 50
+
+
+@pytest.mark.parametrize(("platform", "taken"), [("github", 1), ("kubernetes", 20)])
+async def test_one_token_many_times_at_once(server: Server, platform: str, taken: int) -> None:
+    """Attack: whoever sees a token races its owner, by the other carrier too."""
+    text = signed(GOOD[platform].token)
+    replies = await asyncio.gather(*(server.post(form(text, CARRIERS[number % 2])) for number in range(20)))
+    assert sorted(reply.status_code == 200 for reply in replies) == [False] * (20 - taken) + [True] * taken
+    reasons = {reply.json()["error_uri"].rpartition("/")[2] for reply in replies if reply.status_code != 200}
+    assert reasons <= {"assertion.replayed"}
 
 
 # --- GitHub
