@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from affiant.cli.connection.data import ISSUER, load, with_new_store, with_store
 from affiant.cli.main import affiant
 from affiant.errors import ConfigError
 from affiant.jose.keys import generate
+from affiant.server.registry.federation.platforms.table import PLATFORMS
 from affiant.storage.records import NotFound
 
 URL, KID = "https://orders.example", "a-kid"
@@ -28,6 +30,8 @@ MORE: dict[str, tuple[str, ...]] = {
     "api update": ("--scope", "x"),
     "revoke": ("--client", "billing"),
     "explain": ("--at", "1"),
+    "client disable": ("billing",),
+    "rule add": ("--trust", "ci", "--client", "billing", "--when", "sub=job"),
 }
 MAKES: dict[str, tuple[str, ...]] = {
     "client new": ("billing",),
@@ -36,8 +40,13 @@ MAKES: dict[str, tuple[str, ...]] = {
     "admin bootstrap": (),
     "apply": ("registry.toml", "--yes"),
     "db migrate": (),
+    **{
+        f"trust add {name}": tuple(shlex.split(platform.example.replace("--client", "--new-client")))
+        for name, platform in PLATFORMS.items()
+    },
 }
-OTHERS = {"serve", "demo", "db restore"}  # they listen, or need a backup; they have tests of their own
+# They listen, or need a backup or a token; they have tests of their own.
+OTHERS = {"serve", "demo", "db restore", "trust test"}
 
 
 @pytest.fixture(autouse=True)
