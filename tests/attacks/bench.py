@@ -282,7 +282,7 @@ async def running(
     patch.setattr(socket.socket, "connect", refuse)
     patch.setattr(revocations, "MOST_SECONDS", 0.0)  # what is revoked is in the feed at once
     log.set_level(logging.DEBUG)
-    options = Options(dpop_nonces=dpop_nonces, certificates=Certificates(Proxies.parse(PROXY)))
+    options = Options(dpop_nonces=dpop_nonces, transaction_tokens="on", certificates=Certificates(Proxies.parse(PROXY)))
     fetch = fetcher(names=publisher.names if publisher else None)
     async with Bench.in_process(store=store, rates=rates, options=options, fetch=fetch) as bench:
         bench.log = log

@@ -134,6 +134,15 @@ async def _unbound(bench: Bench) -> Request:
     return exchange(bench, await subject(bench, cnf={"jkt": BOUND.public().thumbprint}))
 
 
+async def _transaction(bench: Bench) -> Request:
+    """A client that sends its secret asks for a transaction token."""
+    await bench.change_client("client_secret_post", grant_types=EXCHANGES)
+    secret = bench.secrets["client_secret_post"]
+    form = {"grant_type": names.TOKEN_EXCHANGE, "requested_token_type": names.TXN_TOKEN_TYPE, "subject_token": "x"}
+    form |= {"subject_token_type": names.ACCESS_TOKEN_TOKEN_TYPE, "audience": API, "scope": "r"}
+    return post({**form, "client_id": "client_secret_post", "client_secret": secret})
+
+
 async def _bound(bench: Bench) -> Request:
     """A control: with a proof the same exchange is granted, so that only the lack of one is refused."""
     token = await subject(bench, cnf={"jkt": BOUND.public().thumbprint})
@@ -168,5 +177,6 @@ BY_FEDERATION: dict[Reason, Callable[[Bench], Awaitable[Request]]] = {
         {"actor_token": "x", "actor_token_type": names.ACCESS_TOKEN_TOKEN_TYPE},
     ),
     Reason.EXCHANGE_UNBOUND: _unbound,
+    Reason.EXCHANGE_TRANSACTION: _transaction,
 }
 CONTROLS = {"exchanged": _exchanged({}), "bound": _bound}

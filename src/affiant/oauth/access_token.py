@@ -65,7 +65,7 @@ def confirmation(proof: DpopProof | None, certificate: Certificate | None) -> di
     return key | ({mtls.CONFIRMATION: certificate.thumbprint} if certificate is not None else {}) or None
 
 
-def build(claims: AccessTokenClaims, signer: AnySigner, *, typ: str = names.ACCESS_TOKEN_TYP) -> Awaitable[str]:
+def build(claims: Value, signer: AnySigner, *, typ: str = names.ACCESS_TOKEN_TYP) -> Awaitable[str]:
     """Sign with a key that may be in a device or service. `typ` is another one only for an API that has chosen it."""
     return compact.sign_with(typ, claims, signer)
 

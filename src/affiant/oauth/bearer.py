@@ -12,6 +12,7 @@ from affiant.reasons import Reason
 from affiant.system.values import Value
 
 BEARER, DPOP = "Bearer", "DPoP"
+NOT_APPLICABLE = "N_A"  # of a token that no resource server takes (RFC 8693 section 2.2.1)
 _SCHEMES = {b"bearer": BEARER, b"dpop": DPOP, b"Bearer": BEARER, b"DPoP": DPOP}
 _TOKEN68 = (string.ascii_letters + string.digits + "._~+/-").encode()
 _UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")

@@ -41,11 +41,14 @@ JWT_BEARER_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bea
 JWT_SPIFFE_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 ASSERTION_TYPES = (JWT_BEARER_ASSERTION_TYPE, JWT_SPIFFE_ASSERTION_TYPE)
 ACCESS_TOKEN_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - RFC 8693 section 3
+TXN_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:txn_token"  # noqa: S105
 JWT_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"  # noqa: S105
 
 CLIENT_ASSERTION_TYP = "client-authentication+jwt"
 ACCESS_TOKEN_TYP = "at+jwt"  # noqa: S105
-ACCESS_TOKEN_TYPES = (ACCESS_TOKEN_TYP, "JWT")  # that an API may have; RFC 9068 section 2.1 knows the first alone
+TXN_TOKEN_TYP = "txntoken+jwt"  # noqa: S105
+# That an API may have. RFC 9068 section 2.1 knows the first alone; with the last, the API is a trust domain.
+ACCESS_TOKEN_TYPES = (ACCESS_TOKEN_TYP, "JWT", TXN_TOKEN_TYP)
 DPOP_TYP = "dpop+jwt"
 INTROSPECTION_TYP = "token-introspection+jwt"
 REVOCATIONS_TYP = "revocations+jwt"  # ours: see oauth/revocations.py

@@ -17,6 +17,7 @@ from affiant.resource.issuer import presets
 from affiant.resource.issuer.introspect import Introspection
 from affiant.resource.issuer.trust import Issuer
 from affiant.resource.metadata import ResourceMetadata
+from affiant.resource.transactions import TransactionToken, TxnGuard
 
 __all__ = [
     "Actor",
@@ -30,6 +31,8 @@ __all__ = [
     "Issuer",
     "Proved",
     "ResourceMetadata",
+    "TransactionToken",
+    "TxnGuard",
     "any_of",
     "presets",
 ]

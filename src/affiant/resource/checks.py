@@ -28,11 +28,11 @@ from affiant.resource.caller import Caller
 from affiant.resource.diagnosis.counts import Counts
 from affiant.resource.issuer import introspect
 from affiant.resource.issuer.introspect import Introspected
+from affiant.resource.issuer.seen import Seen
 from affiant.resource.issuer.trust import Trusted
 from affiant.resource.metadata import Published, ResourceMetadata, publish
 from affiant.resource.replays.claims import Claims
 from affiant.resource.replays.store import ReplayStore
-from affiant.resource.seen import Seen
 from affiant.resource.waiting import Steps
 
 

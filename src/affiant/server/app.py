@@ -47,6 +47,7 @@ from affiant.server.settings import Options, Setting
 from affiant.server.token.binding import Proofs
 from affiant.server.token.endpoint import TokenEndpoint
 from affiant.server.token.exchange.subject import SubjectTokens
+from affiant.server.token.exchange.transaction import Transactions
 from affiant.server.token.grants.client_credentials import ClientCredentials
 from affiant.server.token.grants.jwt_bearer import JwtBearer
 from affiant.server.token.grants.refresh_token import RefreshTokenGrant
@@ -239,7 +240,8 @@ class _Parts:
 
     def _exchange(self) -> TokenExchange:
         subjects = SubjectTokens(self.directory, self.authenticator, self.store.revocations)
-        return TokenExchange(self.issuer, subjects, depth=self.options.exchange_depth)
+        transactions = Transactions(self.directory) if self.options.transaction_tokens == "on" else None
+        return TokenExchange(self.issuer, subjects, depth=self.options.exchange_depth, transactions=transactions)
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The endpoints that decide something, by their paths below the issuer."""

@@ -15,7 +15,7 @@ from affiant.oauth.binding import dpop
 from affiant.oauth.revocations import digests
 from affiant.reasons import Reason
 from affiant.resource import Guard, Proved
-from affiant.resource.seen import MAX_BYTES, MOST_SPARED, Seen
+from affiant.resource.issuer.seen import MAX_BYTES, MOST_SPARED, Seen
 
 KEY = keys.generate("ES256")
 

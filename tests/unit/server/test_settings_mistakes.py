@@ -43,6 +43,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "pkcs11_token": ("x" * 33, "write text of 1 to 32 characters"),
     "pkcs11_pin_file": ("", "write a path"),
     "dpop_nonces": ("1", "write off or on, not '1'"),
+    "transaction_tokens": ("1", "write off or on, not '1'"),
     "failure_burst": ("9" * 12, "write a whole number from 0 to 1000000000"),
     "failure_rate": ("nan", "write a number from 0.0001 to 1000000000, not 'nan'"),
     "token_burst": ("-1", "write a whole number from 0 to 1000000000, not '-1'"),

@@ -25,7 +25,8 @@ log: logging.Logger = logging.getLogger(__name__)
 
 # JWTs that are no access tokens, whatever an operator writes.
 _OTHER_TYPES = frozenset({
-    names.CLIENT_ASSERTION_TYP, names.DPOP_TYP, names.INTROSPECTION_TYP, names.REVOCATIONS_TYP, "logout+jwt"
+    names.CLIENT_ASSERTION_TYP, names.DPOP_TYP, names.INTROSPECTION_TYP, names.REVOCATIONS_TYP, names.TXN_TOKEN_TYP,
+    "logout+jwt",
 })  # fmt: skip
 
 

@@ -139,6 +139,9 @@ class Settings(BaseModel):
     dpop_nonces: Literal["off", "on"] = Field(
         default="off", description="on: DPoP proofs must have a nonce of this server (one more trip for a client)"
     )
+    transaction_tokens: Literal["off", "on"] = Field(
+        default="off", description="on: clients get transaction tokens for trust domains, by token exchange"
+    )
     failure_burst: int = Field(
         default=100,
         ge=0,
@@ -292,6 +295,7 @@ class Settings(BaseModel):
             jwks_uri_allowed=parse_allowed(self.jwks_uri_allow),
             mtls_url=self.mtls_url,
             exchange_depth=self.exchange_depth,
+            transaction_tokens=self.transaction_tokens,
         )
 
     @property

@@ -31,6 +31,7 @@ class Options:
         jwks_uri_allowed: hosts and networks of clients' key sets that need not be public.
         max_waiting: how many requests may wait for a change of the revocation feed.
         mtls_url: base of the endpoints that request a certificate, if they have one of their own (RFC 8705 section 5).
+        transaction_tokens: ``on`` to issue transaction tokens for APIs that are trust domains, or ``off``.
         exchange_depth: how many actors a token may have (RFC 8693 section 4.1).
         fresh_seconds: how long a look at the store is trusted; 0 in tests, where a change must be seen at once.
     """
@@ -47,4 +48,5 @@ class Options:
     max_waiting: int = MAX_WAITING
     mtls_url: str | None = None
     exchange_depth: int = delegation.DEPTH
+    transaction_tokens: str = "off"
     fresh_seconds: float | None = None

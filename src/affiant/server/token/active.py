@@ -45,10 +45,26 @@ def find(token: str, directory: Directory, *, issuer: str, now: float, late: int
     return found if media_type(verified.header.get("typ")) in _types(found, directory) else None
 
 
+def find_transaction(token: str, directory: Directory, *, issuer: str, now: float) -> ActiveToken | None:
+    """Return a transaction token of this server that has not expired, or None; its client is the one that got it."""
+    try:
+        verified = resource_request.verify_signature(token, directory.published_keys())
+        exp = instant(verified.claims, "exp")
+    except (Rejected, ValueError):
+        return None
+    claims = verified.claims
+    if media_type(verified.header.get("typ")) != names.TXN_TOKEN_TYP or claims.get("iss") != issuer:
+        return None
+    workload, jti = text(claims, "req_wl"), text(claims, "jti")
+    if exp is None or exp <= now or workload is None or jti is None:
+        return None
+    return ActiveToken(claims, workload, jti, int(exp))
+
+
 def _types(found: ActiveToken, directory: Directory) -> set[str]:
     """Return the types that the token may have: that of RFC 9068, and those chosen for its APIs."""
     chosen = [api.access_token_typ.lower() for name in found.audience if (api := directory.api(name)) is not None]
-    return {names.ACCESS_TOKEN_TYP, *chosen}
+    return {names.ACCESS_TOKEN_TYP, *chosen} - {names.TXN_TOKEN_TYP}  # which is no access token
 
 
 async def is_revoked(claims: dict[str, Any], revocations: Revocations) -> bool:

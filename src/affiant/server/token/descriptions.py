@@ -18,6 +18,8 @@ EXCHANGE = (
     Parameter("subject_token", "the token to exchange: an access token of this server that is this client's, or is for an API that this client introspects for; or the token of a trusted issuer", "RFC 8693 2.1", _FOR_EXCHANGE),
     Parameter("subject_token_type", f"`{names.ACCESS_TOKEN_TOKEN_TYPE}`, or `{names.JWT_TOKEN_TYPE}` for any of both", "RFC 8693 2.1", _FOR_EXCHANGE),
     Parameter("actor_token", "an access token that this client got for itself; it changes nothing, because the client that authenticates is the actor", "RFC 8693 2.1", _MAY_EXCHANGE),
+    Parameter("request_details", "a JSON object about the transaction, at most 2,048 bytes; it becomes `tctx`", "OAuth Transaction Tokens 7", "for a transaction token, which need not have it"),
+    Parameter("request_context", "a JSON object about the request from outside, at most 2,048 bytes; it becomes `rctx`", "OAuth Transaction Tokens 7", "for a transaction token, which need not have it"),
     Parameter("actor_token_type", "as `subject_token_type`", "RFC 8693 2.1", "with `actor_token`, and only then"),
     Parameter("requested_token_type", f"`{names.ACCESS_TOKEN_TOKEN_TYPE}`, which is meant if it is left out", "RFC 8693 2.1", _MAY_EXCHANGE),
     Parameter("task", "name of a task, of 1 to 128 visible ASCII characters: tokens for a task can be revoked together", "affiant", _MAY_EXCHANGE),

@@ -11,6 +11,7 @@ from affiant.oauth import access_token, bearer
 from affiant.oauth.access_token import AccessTokenClaims
 from affiant.oauth.binding.dpop import DpopProof
 from affiant.oauth.binding.mtls import Certificate
+from affiant.oauth.federation.transaction_token import Transaction, TransactionClaims
 from affiant.oauth.parameters import authorization_details
 from affiant.oauth.parameters.scope import render
 from affiant.oauth.revocations import FAMILY_MARK
@@ -56,19 +57,45 @@ async def issue(
 
     A refresh token is not bound to a key: its client authenticates when it uses it (RFC 9449 section 5).
     """
-    caller, granted, authorization = decision.caller, decision.granted, decision.authorization
-    subject = authorization.subject or Subject(caller.client_id, sub_profile=caller.sub_profile, src=caller.source)
-    scope = render(granted.scope)
+    granted, authorization = decision.granted, decision.authorization
     refresh, new_refresh, rotation = _refresh(decision, master_key, int(now))
-    claims = AccessTokenClaims(
+    jti = _jti(new_refresh or authorization.refresh_token)
+    subject = authorization.subject or _itself(decision.caller)
+    if subject.transaction is not None:
+        claims: AccessTokenClaims | TransactionClaims = _of_transaction(
+            decision, subject, subject.transaction, jti, issuer=issuer, now=int(now)
+        )
+    else:
+        claims = _of_access(decision, subject, jti, issuer=issuer, now=int(now))
+    response = TokenResponse(
+        access_token=_short_enough(
+            await access_token.build(claims, signer, typ=granted.typ), granted, has_parents=bool(claims.parents)
+        ),
+        token_type=_token_type(decision, subject),
+        expires_in=granted.lifetime,
+        scope=render(granted.scope) or None,
+        refresh_token=refresh,
+        authorization_details=granted.details,
+        issued_token_type=authorization.requested_token_type,
+    )
+    return IssuedToken(response, jti, new_refresh, rotation)
+
+
+def _itself(caller: Caller) -> Subject:
+    return Subject(caller.client_id, sub_profile=caller.sub_profile, src=caller.source)
+
+
+def _of_access(decision: Decision, subject: Subject, jti: str, *, issuer: str, now: int) -> AccessTokenClaims:
+    caller, granted = decision.caller, decision.granted
+    return AccessTokenClaims(
         iss=issuer,
         sub=subject.sub,  # RFC 9068 section 2.2: without a resource owner, the client
         client_id=caller.client_id,
         aud=granted.resource[0] if len(granted.resource) == 1 else granted.resource,
-        exp=int(now) + granted.lifetime,
-        iat=int(now),
-        jti=_jti(new_refresh or authorization.refresh_token),
-        scope=scope,
+        exp=now + granted.lifetime,
+        iat=now,
+        jti=jti,
+        scope=render(granted.scope),
         client_key=caller.thumbprint,
         authorization_details=granted.details,
         cnf=access_token.confirmation(decision.proof, decision.certificate),
@@ -79,18 +106,33 @@ async def issue(
         parents=(*subject.parents, *caller.parents),
         task=subject.task,
     )
-    response = TokenResponse(
-        access_token=_short_enough(
-            await access_token.build(claims, signer, typ=granted.typ), granted, has_parents=bool(claims.parents)
-        ),
-        token_type=bearer.BEARER if decision.proof is None else bearer.DPOP,
-        expires_in=granted.lifetime,
-        scope=scope or None,
-        refresh_token=refresh,
-        authorization_details=granted.details,
-        issued_token_type=authorization.requested_token_type,
+
+
+def _of_transaction(
+    decision: Decision, subject: Subject, transaction: Transaction, jti: str, *, issuer: str, now: int
+) -> TransactionClaims:
+    caller, granted = decision.caller, decision.granted
+    return TransactionClaims(
+        iss=issuer,
+        aud=granted.resource[0],
+        exp=now + granted.lifetime,
+        iat=now,
+        jti=jti,
+        txn=transaction.txn,
+        sub=subject.sub,
+        scope=render(granted.scope),
+        req_wl=caller.client_id,
+        tctx=transaction.tctx,
+        rctx=transaction.rctx,
+        act=subject.act,
+        parents=(*subject.parents, {"client_id": caller.client_id}, *caller.parents),
     )
-    return IssuedToken(response, claims.jti, new_refresh, rotation)
+
+
+def _token_type(decision: Decision, subject: Subject) -> str:
+    if subject.transaction is not None:
+        return bearer.NOT_APPLICABLE  # RFC 8693 section 2.2.1
+    return bearer.BEARER if decision.proof is None else bearer.DPOP
 
 
 def _short_enough(token: str, granted: Granted, *, has_parents: bool) -> str:

@@ -44,7 +44,8 @@ def grant(authorization: Authorization, caller: Caller, directory: Directory, *,
     client, ceilings = caller.registered, (*caller.ceilings, *authorization.ceilings)
     is_refresh, details = authorization.refresh_token is not None, authorization.details or authorization.granted
     if client.demands.algorithms is not None or is_refresh or details:
-        return _until(_grant(authorization, client, directory, lifetime, ceilings), ceilings, now)
+        found = _grant(authorization, client, directory, lifetime, ceilings)
+        return _until(_of_kind(found, authorization), ceilings, now)
     # A client asks for the same again and again. Only a change of the store changes what it gets, and that makes a new
     # RegisteredClient.
     asked = (authorization.scope, authorization.resource, *map(_lasting, ceilings))
@@ -53,7 +54,17 @@ def grant(authorization: Authorization, caller: Caller, directory: Directory, *,
         granted = _grant(authorization, client, directory, lifetime, ceilings)
         if len(client.granted) < MAX_REMEMBERED and len(granted.scope) + len(granted.resource) <= MAX_NAMES:
             client.granted[asked] = granted
-    return _until(granted, ceilings, now)
+    return _until(_of_kind(granted, authorization), ceilings, now)
+
+
+def _of_kind(granted: Granted, authorization: Authorization) -> Granted:
+    """Return it if the APIs take the kind of token that is asked for."""
+    # Attack: a transaction token serves as an access token, or the reverse.
+    is_asked = authorization.requested_token_type == names.TXN_TOKEN_TYPE
+    if is_asked != (granted.typ == names.TXN_TOKEN_TYP):
+        wanted = f"requested_token_type={names.TXN_TOKEN_TYPE} for a trust domain, and for nothing else"
+        raise Rejected(Reason.RESOURCE_NOT_ALLOWED, expected=wanted)
+    return granted
 
 
 def _lasting(ceiling: Ceiling) -> Ceiling:

@@ -65,11 +65,14 @@ class SubjectTokens:
             raise _unacceptable(refusal) from None
         if kind == names.JWT_TOKEN_TYPE and unverified.claims.get("iss") != issuer:
             return await self._admit(unverified, caller, request)
-        found = active.find(token, self._directory, issuer=issuer, now=request.now)
+        is_inside = kind == names.TXN_TOKEN_TYPE
+        find = active.find_transaction if is_inside else active.find
+        found = find(token, self._directory, issuer=issuer, now=request.now)
         if found is None:
             raise Rejected(Reason.EXCHANGE_SUBJECT)
         request.notes.parent = found.jti
-        if found.client_id != caller.client_id:
+        # Whether a workload is inside of the trust domain of a transaction token, policy.find_apis decides.
+        if found.client_id != caller.client_id and not is_inside:
             self._check_audience(found.audience, caller)
         if await active.is_revoked(found.claims, self._revocations):
             raise Rejected(Reason.EXCHANGE_REVOKED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from affiant.oauth.federation.transaction_token import Transaction
 from affiant.oauth.parameters.authorization_details import Details
 from affiant.oauth.parameters.form import Form
 from affiant.server.request.caller import Caller, Ceiling
@@ -21,6 +22,7 @@ class Subject(Value, frozen=True):
     parents: tuple[dict[str, Any], ...] = ()
     src: dict[str, Any] | None = None
     task: str | None = None
+    transaction: Transaction | None = None  # of a transaction token
 
 
 class Authorization(Value, frozen=True):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.oauth.federation import delegation
@@ -20,7 +22,9 @@ from affiant.server.request.caller import Caller, Ceiling
 from affiant.server.request.notes import Request
 from affiant.server.token import requested
 from affiant.server.token.exchange import subject as subject_token
+from affiant.server.token.exchange import transaction
 from affiant.server.token.exchange.subject import SubjectToken, SubjectTokens
+from affiant.server.token.exchange.transaction import Transactions
 from affiant.server.token.grants.base import Authorization, Subject
 from affiant.storage.entries import LONGEST_TOKEN
 from affiant.system.values import Value
@@ -49,14 +53,24 @@ class TokenExchange:
 
     grant_type = names.TOKEN_EXCHANGE
 
-    def __init__(self, issuer: str, subjects: SubjectTokens, *, depth: int = delegation.DEPTH) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        subjects: SubjectTokens,
+        *,
+        depth: int = delegation.DEPTH,
+        transactions: Transactions | None = None,
+    ) -> None:
         self._issuer = issuer
         self._subjects = subjects
         self._depth = depth  # actors that a token may have
+        self._transactions = transactions  # None: no transaction tokens are issued
 
     async def authorize(self, form: Form, caller: Caller, request: Request) -> Authorization:
-        sent = read(form)
+        sent = read(form, has_transactions=self._transactions is not None)
         request.notes.task = sent.task
+        if sent.issued_type == names.TXN_TOKEN_TYPE and self._transactions is not None:
+            return await self._transact(form, sent, self._transactions, caller, request)
         subject = await self._subjects.find(sent.subject_token, sent.subject_token_type, caller, request)
         if sent.actor_token is not None:
             await self._subjects.check_actor(sent.actor_token, caller, request)
@@ -87,31 +101,60 @@ class TokenExchange:
             must_bind=subject.is_bound,
         )
 
+    async def _transact(
+        self, form: Form, sent: Sent, transactions: Transactions, caller: Caller, request: Request
+    ) -> Authorization:
+        """Authorize a transaction token: for the subject and the scope of the presented token, in one trust domain."""
+        domain = transactions.find_domain(form, sent.subject_token_type, caller)
+        subject = await self._subjects.find(sent.subject_token, sent.subject_token_type, caller, request)
+        await self._subjects.check_delegable(subject, caller)
+        if len(subject.parents) > 2 * self._depth:
+            raise Rejected(Reason.EXCHANGE_DEPTH, expected=f"at most {2 * self._depth} exchanges")
+        if subject.is_bound:  # a transaction token is bound to no key
+            raise Rejected(Reason.EXCHANGE_UNBOUND)
+        request.notes.exchanged = subject.exchanged
+        # The APIs of the subject are outside of the trust domain.
+        ceilings = (replace(ceiling, resources=None) for ceiling in subject.ceilings)
+        return Authorization(
+            scope=requested.scope(form),
+            resource=(domain,),
+            ceilings=(*ceilings, transaction.CEILING),
+            subject=Subject(
+                sub=subject.sub,
+                act=subject.claims.get("act"),
+                parents=subject.parents,
+                transaction=transaction.begin(form, subject.claims, domain),
+            ),
+            requested_token_type=sent.issued_type,
+        )
+
     def _delegate(self, subject: SubjectToken, caller: Caller) -> dict[str, object]:
         actor = Actor(self._issuer, caller.client_id, delegation.PROFILES.get(caller.client.kind))
         return delegation.delegate(subject.claims, actor, depth=self._depth)
 
 
-def read(form: Form) -> Sent:
+def read(form: Form, *, has_transactions: bool = False) -> Sent:
     """Return the parameters, or raise Rejected."""
+    issued = ISSUED_TYPES | ({names.TXN_TOKEN_TYPE: names.TXN_TOKEN_TYPE} if has_transactions else {})
     token, kind = form.get("subject_token"), form.get("subject_token_type")
     if token is None or kind is None:
         raise Rejected(Reason.MISSING_PARAMETER, expected="subject_token" if token is None else "subject_token_type")
     actor, actor_kind = form.get("actor_token"), form.get("actor_token_type")
     if (actor is None) != (actor_kind is None):
         raise Rejected(Reason.EXCHANGE_PARAMETER, expected="actor_token and actor_token_type together, or neither")
-    for name, value in (("subject_token_type", kind), ("actor_token_type", actor_kind)):
-        if value is not None and value not in subject_token.TYPES:
-            raise Rejected(Reason.EXCHANGE_TYPE, expected=f"{name} {' or '.join(subject_token.TYPES)}")
     wanted = form.get("requested_token_type")
-    if wanted not in ISSUED_TYPES:
-        raise Rejected(Reason.EXCHANGE_TYPE, expected=f"requested_token_type {' or '.join(filter(None, ISSUED_TYPES))}")
+    for name, value in (("subject_token_type", kind), ("actor_token_type", actor_kind)):
+        known = transaction.SUBJECT_TYPES if wanted == names.TXN_TOKEN_TYPE else subject_token.TYPES
+        if value is not None and value not in known:
+            raise Rejected(Reason.EXCHANGE_TYPE, expected=f"{name} {' or '.join(known)}")
+    if wanted not in issued:
+        raise Rejected(Reason.EXCHANGE_TYPE, expected=f"requested_token_type {' or '.join(filter(None, issued))}")
     task, seconds = form.get("task"), form.get("expires_in")
     if task is not None and _TASK.fullmatch(task) is None:
         raise Rejected(Reason.EXCHANGE_PARAMETER, expected="task of 1 to 128 visible ASCII characters without spaces")
     if seconds is not None and _SECONDS.fullmatch(seconds) is None:
         raise Rejected(Reason.EXCHANGE_PARAMETER, expected="expires_in as a whole number of seconds")
-    return Sent(token, kind, actor, ISSUED_TYPES[wanted], task, int(seconds) if seconds else None)
+    return Sent(token, kind, actor, issued[wanted], task, int(seconds) if seconds else None)
 
 
 def _resource(form: Form, subject: SubjectToken, *, is_own: bool) -> tuple[str, ...]:
