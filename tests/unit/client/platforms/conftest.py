@@ -3,12 +3,17 @@
 import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.unit.client.platforms.imitation import IDENTITY_HEADER, REQUEST_TOKEN, Platform, Trusting, issue
+from tests.unit.client.platforms.imitation import (
+    IDENTITY_HEADER,
+    REQUEST_TOKEN,
+    Platform,
+    Trusting,
+    issue,
+    workload_api,
+)
 
 PREFIXES = ("ACTIONS_", "AWS_", "AZURE_", "GCE_", "GITHUB_", "GITLAB_", "IDENTITY_", "SPIFFE_", "AFFIANT_")
 
@@ -55,25 +60,14 @@ def variables(name: str, platform: Platform, folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def spiffe_agent(tmp_path: Path) -> Iterator[str]:
-    """A workload API at a Unix socket, with the messages of the package spiffe."""
+    """A workload API at a Unix socket; it is slow where SPIFFE_TEST_SILENT is set."""
     pytest.importorskip("spiffe", reason="the package spiffe is not installed")
-    import grpc
-    from spiffe._proto import workload_pb2, workload_pb2_grpc
 
-    class Agent(workload_pb2_grpc.SpiffeWorkloadAPIServicer):
-        def FetchJWTSVID(self, request: Any, context: Any) -> Any:  # noqa: N802 - its name
-            if os.environ.get("SPIFFE_TEST_SILENT"):
-                time.sleep(1)
-            (audience,) = request.audience
-            token = issue(audience, sub="spiffe://example.org/app")
-            svid = workload_pb2.JWTSVID(spiffe_id="spiffe://example.org/app", svid=token)
-            return workload_pb2.JWTSVIDResponse(svids=[svid])
+    def sign(audience: str) -> str:
+        if os.environ.get("SPIFFE_TEST_SILENT"):
+            time.sleep(1)
+        return issue(audience, sub="spiffe://example.org/app")
 
-    server = grpc.server(ThreadPoolExecutor(2))
-    add: Any = workload_pb2_grpc.add_SpiffeWorkloadAPIServicer_to_server
-    add(Agent(), server)
     address = f"unix:{tmp_path / 'agent.sock'}"
-    server.add_insecure_port(address)
-    server.start()
-    yield address
-    server.stop(0).wait()
+    with workload_api(address, sign):
+        yield address

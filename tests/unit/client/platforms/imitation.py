@@ -4,8 +4,12 @@ PyJWT signs what the platforms issue, and verifies what the server gets.
 """
 
 import re
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -41,6 +45,7 @@ class Platform(Foreign):
         self.claims: dict[str, object] = {}
         self.issued_tokens: list[str] = []
         self.audience: Callable[[str], object] = lambda asked: asked
+        self.sign: Callable[[str], str] = lambda asked: issue(self.audience(asked), **self.claims)
         self.pause = 0.0
 
     def answer(self, request: Request) -> Answer:
@@ -54,7 +59,7 @@ class Platform(Foreign):
         return Answer(404, {}) if found is None else found(request, query)
 
     def _issue(self, asked: str) -> str:
-        self.issued_tokens.append(issue(self.audience(asked), **self.claims))
+        self.issued_tokens.append(self.sign(asked))
         return self.issued_tokens[-1]
 
     def _at_idtoken(self, request: Request, query: dict[str, str]) -> Answer:
@@ -96,6 +101,36 @@ class Platform(Foreign):
 def aws_error(code: str) -> Answer:
     text = f"<ErrorResponse><Error><Code>{code}</Code><Message>canary-body</Message></Error></ErrorResponse>"
     return Answer(400, raw=text.encode(), headers={"Content-Type": "text/xml"})
+
+
+def install_program(folder: Path, name: str, script: str) -> None:
+    """An agent's program; the folder is to be in the path."""
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\nimport sys, time\n{script}\n")
+    path.chmod(0o700)
+
+
+@contextmanager
+def workload_api(address: str, sign: Callable[[str], str]) -> Iterator[None]:
+    """The API of SPIFFE at a Unix socket, with the messages of the package spiffe."""
+    import grpc
+    from spiffe._proto import workload_pb2, workload_pb2_grpc
+
+    class Agent(workload_pb2_grpc.SpiffeWorkloadAPIServicer):
+        def FetchJWTSVID(self, request: Any, context: Any) -> Any:  # noqa: N802 - its name
+            (audience,) = request.audience
+            svid = workload_pb2.JWTSVID(spiffe_id="spiffe://example.org/app", svid=sign(audience))
+            return workload_pb2.JWTSVIDResponse(svids=[svid])
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    add: Any = workload_pb2_grpc.add_SpiffeWorkloadAPIServicer_to_server
+    add(Agent(), server)
+    server.add_insecure_port(address)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop(0).wait()
 
 
 class Trusting(Foreign):

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tests.unit.client.platforms.imitation import (
     Platform,
     Trusting,
     aws_error,
+    install_program,
     issue,
 )
 
@@ -42,12 +42,6 @@ def job(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in variables("github", platform, tmp_path).items():
         monkeypatch.setenv(name, value)
     return platform
-
-
-def _program(folder: Path, name: str, script: str) -> None:
-    path = folder / name
-    path.write_text(f"#!{sys.executable}\nimport sys, time\n{script}\n")
-    path.chmod(0o700)
 
 
 @pytest.mark.parametrize("carrier", ["assertion", "client_assertion"])
@@ -89,7 +83,9 @@ def test_agent_program_gives_a_token(
     name: str, program: str, platform: Platform, server: Trusting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", variables(name, platform, tmp_path)["PATH"])
-    _program(tmp_path, program, f"open('words', 'w').write(' '.join(sys.argv[1:])); print({issue(server.url)!r})")
+    install_program(
+        tmp_path, program, f"open('words', 'w').write(' '.join(sys.argv[1:])); print({issue(server.url)!r})"
+    )
     assert Service.from_platform(name, server.url).token().value == "token-1"
     assert server.url in (tmp_path / "words").read_text()
 
@@ -99,7 +95,7 @@ def test_failing_program_is_quoted_without_its_token(
 ) -> None:
     monkeypatch.setenv("PATH", variables("buildkite", platform, tmp_path)["PATH"])
     token = issue(server.url)
-    _program(tmp_path, "buildkite-agent", f"sys.exit('no such pipeline {token}')")
+    install_program(tmp_path, "buildkite-agent", f"sys.exit('no such pipeline {token}')")
     with pytest.raises(LocalError, match="buildkite-agent oidc request-token ended with 1: no such pipeline") as caught:
         Service.from_platform("buildkite", server.url).token()
     assert token not in str(caught.value)
@@ -113,7 +109,7 @@ def test_endless_program_ends(
 ) -> None:
     monkeypatch.setenv("PATH", variables("circleci", platform, tmp_path)["PATH"])
     monkeypatch.setattr("affiant.client.platforms.commands.SECONDS", 1.0)
-    _program(tmp_path, "circleci", script)
+    install_program(tmp_path, "circleci", script)
     started = time.monotonic()
     with pytest.raises(LocalError, match=r"took more than 1 s|printed more than 16384 bytes"):
         Service.from_platform("circleci", server.url).token()

@@ -1,0 +1,221 @@
+"""Jobs without a secret: our client at our server and a guarded API, with the tokens of each platform.
+
+The trusts, rules and services are those of the pages in docs/how-to/federation, on one server for all jobs.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from tests.e2e.readers import OWN_AUDIENCE, PAGES, Readers, asked, good
+from tests.loopback import free_port
+from tests.process import Server, guarded_api
+from tests.unit.client.platforms.conftest import PREFIXES, variables
+from tests.unit.client.platforms.imitation import Platform, install_program, workload_api
+
+from affiant import Service
+from affiant.errors import Refused
+from affiant.jose import compact
+
+PAGE = PAGES.parent / "platforms.md"
+# What the client calls each platform, and what the trust is made with.
+JOBS = {
+    "github": "github",
+    "gitlab": "gitlab",
+    "kubernetes": "kubernetes",
+    "aws": "aws",
+    "google": "google",
+    "azure": "entra",
+    "buildkite": "buildkite",
+    "circleci": "circleci",
+    "spiffe": "spiffe",
+    "file": "generic",
+    "env": "generic",
+}
+AGENTS = {"buildkite": "buildkite-agent", "circleci": "circleci"}
+BY_HTTP = ("github", "aws", "google", "azure")
+VERBS = {"orders.read": "GET", "orders.write": "POST"}
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The server of the readers, and an API behind the guard."""
+
+    readers: Readers
+    api: str
+
+    @property
+    def issuer(self) -> str:
+        return self.readers.server.issuer
+
+    def call(self, token: str) -> httpx2.Response:
+        """What the API answers to a call that the scope of the token is for."""
+        verb = VERBS[compact.parse(token).claims["scope"]]
+        return httpx2.request(verb, f"{self.api}/orders", headers={"Authorization": f"Bearer {token}"}, timeout=20)
+
+
+@dataclass
+class Job:
+    """A job of one platform: where its client finds its tokens, and what it asks them for.
+
+    Attributes:
+        platform: as the client names it.
+        preset: of its trust.
+        audience: for which it asks.
+        variables: what its platform sets.
+    """
+
+    platform: str
+    preset: str
+    audience: str
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def sign(self, audience: str) -> str:
+        """What the platform answers."""
+        return asked(good(self.preset), audience)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "token.jwt"
+
+    @property
+    def name(self) -> str:
+        return {"kubernetes": f"kubernetes:{self.path}", "file": f"file:{self.path}", "env": "env:TOKEN"}.get(
+            self.platform, self.platform
+        )
+
+    def start(self, asking: Platform, running: ExitStack) -> None:
+        """Let the platform give tokens."""
+        if self.platform in ("kubernetes", "file"):
+            self.path.write_text(self.sign(self.audience))
+        elif self.platform in AGENTS:
+            self.variables = variables(self.platform, asking, self.folder)
+            install_program(self.folder, AGENTS[self.platform], f"print({self.sign(self.audience)!r})")
+        elif self.platform == "spiffe":
+            self.variables = {"SPIFFE_ENDPOINT_SOCKET": f"unix:{self.folder / 'agent.sock'}"}
+            running.enter_context(workload_api(self.variables["SPIFFE_ENDPOINT_SOCKET"], self.sign))
+        elif self.platform in BY_HTTP:
+            asking.sign = self.sign
+            self.variables = variables(self.platform, asking, self.folder)
+        else:
+            usual = "".join(c if c.isalnum() else "_" for c in self.audience.upper()) + "_ID_TOKEN"
+            self.variables = {usual if self.platform == "gitlab" else "TOKEN": self.sign(self.audience)}
+
+    def service(self, issuer: str, **more: Any) -> Service:
+        return Service.from_platform(self.name, issuer, audience=self.audience, **more)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    api = f"http://127.0.0.1:{free_port()}"
+    with Server(tmp_path_factory.mktemp("shop")) as server:
+        server.add_api(api, "--scope", "orders.write")
+        readers = Readers(server)
+        readers.follow_all(dict.fromkeys(JOBS.values()))
+        with guarded_api(tmp_path_factory.mktemp("api"), server.issuer, api):
+            yield Shop(readers, api)
+
+
+@pytest.fixture
+def asking() -> Iterator[Platform]:
+    """The endpoints that a job asks."""
+    found = Platform()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def job(
+    request: pytest.FixtureRequest, shop: Shop, asking: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Job]:
+    for name in [name for name in os.environ if name.startswith(PREFIXES)]:
+        monkeypatch.delenv(name)
+    preset = JOBS[request.param]
+    made = Job(request.param, preset, OWN_AUDIENCE.get(preset, shop.issuer), tmp_path)
+    with ExitStack() as running:
+        made.start(asking, running)
+        for name, value in made.variables.items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+@pytest.mark.parametrize("carrier", ["assertion", "client_assertion"])
+@pytest.mark.parametrize("job", JOBS, indirect=True)
+def test_a_service_calls_the_api(shop: Shop, job: Job, carrier: str) -> None:
+    service = job.service(shop.issuer, carrier=carrier)
+
+    token = service.token().value
+
+    made = shop.readers.made[job.preset]
+    reply = shop.call(token)
+    assert (reply.status_code, reply.json()["for"]) == (200, made["client"]["client_id"])
+    assert compact.parse(token).claims["rule"] == f"{made['trust']['name']}/{made['rule']['name']}"
+
+
+@pytest.mark.parametrize("job", JOBS, indirect=True)
+def test_the_command_line_calls_the_api(shop: Shop, job: Job) -> None:
+    words = ("--from", job.name, "--issuer", shop.issuer, "--audience", job.audience, "--header")
+
+    done = shop.readers.server.run("token", *words)
+
+    assert done.returncode == 0, done.stderr
+    token = done.stdout.strip().removeprefix("Authorization: Bearer ")
+    assert shop.call(token).status_code == 200
+    assert done.stderr == (f"::add-mask::{token}\n" if job.platform == "github" else "")
+
+
+@pytest.mark.parametrize("job", ["file"], indirect=True)
+def test_a_file_that_is_rotated_is_read_for_each_token(shop: Shop, job: Job) -> None:
+    ahead = 0
+    service = job.service(shop.issuer, clock=lambda: time.time() + ahead)
+    first = service.token().value
+    job.path.write_text(job.sign(job.audience))
+    assert service.token().value == first
+
+    ahead = good(job.preset).lifetime - 10  # the access token lives no longer than the platform's
+    second = service.token().value
+
+    assert second != first
+    assert shop.call(second).status_code == 200
+
+
+@pytest.mark.parametrize("job", ["github"], indirect=True)
+def test_twenty_callers_use_one_token(shop: Shop, job: Job, asking: Platform) -> None:
+    service = job.service(shop.issuer)
+    asking.pause = 0.2
+
+    with ThreadPoolExecutor(20) as callers:
+        tokens = set(callers.map(lambda _: service.token().value, range(20)))
+
+    assert len(tokens) == 1
+    assert len(asking.issued_tokens) == 1
+
+
+@pytest.mark.parametrize("job", ["github"], indirect=True)
+def test_the_code_of_the_page_calls_the_api(shop: Shop, job: Job) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = {}
+
+    exec(code.replace("https://as.example", shop.issuer), found)
+
+    assert shop.call(found["token"].value).status_code == 200
+
+
+@pytest.mark.parametrize("job", ["gitlab"], indirect=True)
+def test_the_one_token_of_a_job_is_taken_once(shop: Shop, job: Job) -> None:
+    job.service(shop.issuer).token()
+
+    with pytest.raises(Refused) as refused:
+        job.service(shop.issuer).token()
+
+    assert refused.value.error == "invalid_grant"
+    assert os.environ[next(iter(job.variables))] not in str(refused.value)
