@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.attacks.bench import API, BOUND, OTHER_API, Bench, assertion, dpop, proof
+from tests.attacks.callers import ask, hire
 from tests.attacks.federating import CI_KEY, RULE, exchange, job, subject, trust
 
 from affiant.jose import compact
@@ -195,3 +196,20 @@ async def test_a_platforms_token_as_an_access_token(bench: Bench) -> None:
     await trust(bench)
     await subject(bench)
     await bench.denied(exchange(bench, job(), by="c1"), Reason.EXCHANGE_SUBJECT)
+
+
+@pytest.mark.attack(327)
+async def test_an_operator_sees_that_a_child_is_revoked(bench: Bench) -> None:
+    await hire(bench)
+    await subject(bench)
+    parent = (await bench.good(bench.signed()))["access_token"]
+    child = (await bench.good(exchange(bench, parent)))["access_token"]
+    last = (await bench.good(exchange(bench, child, by="c2", task="t")))["access_token"]
+    jtis = [compact.parse(token).claims["jti"] for token in (parent, child, last)]
+
+    async def revoked() -> list[bool]:
+        return [(await ask(bench, "viewer", f"GET /tokens/{jti}")).json()["revoked"] for jti in jtis]
+
+    assert await revoked() == [False] * 3
+    assert (await bench.send(bench.signed("c2", path="/revoke", token=child))).status == 200
+    assert await revoked() == [False, True, True]

@@ -1,6 +1,9 @@
 """A commit that rests on another token: it fails if that one was revoked before, on every store; raced."""
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from affiant.testing import Server
 API, NEXT = "https://api.example", "https://next.example"
 GRANTS = (names.CLIENT_CREDENTIALS, names.TOKEN_EXCHANGE)
 RACES, SOAK_RACES = 20, 1000
+CHILDREN, REVOKE_SECONDS = 10_000, 0.05
 
 
 def _audit(trace_id: str = "t", outcome: Any = "issued") -> AuditRecord:
@@ -84,14 +88,29 @@ async def test_a_thousand_commits_against_revocations(store: Store) -> None:
     assert Outcome.FIRST in outcomes.values()
 
 
+@asynccontextmanager
+async def _chain(store: Store) -> AsyncIterator[Server]:
+    """A client, and an API that exchanges its tokens to call the next one."""
+    async with Server.in_process(store=store) as server:
+        await server.add_api(API, scope=("read",), is_default=True)
+        await server.add_api(NEXT, name="next", scope=("read",))
+        for client_id, more in (("shop", ()), ("api", (API,))):
+            await server.add_client(client_id, resources=(API, NEXT), introspects=more, grant_types=GRANTS)
+        yield server
+
+
+def _form(server: Server, token: str) -> dict[str, Any]:
+    return server.form(
+        server.assertion("api"), grant_type=names.TOKEN_EXCHANGE, subject_token=token, resource=NEXT,
+        subject_token_type=names.ACCESS_TOKEN_TOKEN_TYPE,
+    )  # fmt: skip
+
+
 async def _race(server: Server, number: int) -> dict[str, Any] | None:
     """Exchange a token and revoke it at once; return the claims of the new token, if there is one."""
     server.clock.advance(0.01)
     token = (await server.token("shop"))["access_token"]
-    exchange = server.form(
-        server.assertion("api"), grant_type=names.TOKEN_EXCHANGE, subject_token=token, resource=NEXT,
-        subject_token_type=names.ACCESS_TOKEN_TOKEN_TYPE,
-    )  # fmt: skip
+    exchange = _form(server, token)
     revoke = server.form(server.assertion("shop"), token=token)
     calls = [server.post(exchange), server.post(revoke, path="/revoke")]
     replies = await asyncio.gather(*(calls if number % 2 else calls[::-1]))
@@ -105,11 +124,7 @@ async def _race(server: Server, number: int) -> dict[str, Any] | None:
 @pytest.mark.parametrize("races", [RACES, pytest.param(SOAK_RACES, marks=pytest.mark.soak)])
 async def test_no_child_survives(store: Store, races: int) -> None:
     """Each exchange that races with the revocation is refused, or its token is in the feed."""
-    async with Server.in_process(store=store) as server:
-        await server.add_api(API, scope=("read",), is_default=True)
-        await server.add_api(NEXT, name="next", scope=("read",))
-        for client_id, more in (("shop", ()), ("api", (API,))):
-            await server.add_client(client_id, resources=(API, NEXT), introspects=more, grant_types=GRANTS)
+    async with _chain(store) as server:
         found: list[dict[str, Any] | None] = []
         for start in range(0, races, RACES):  # at most as many requests as a node may have waiting
             found += await asyncio.gather(*(_race(server, start + number) for number in range(RACES)))
@@ -118,3 +133,22 @@ async def test_no_child_survives(store: Store, races: int) -> None:
         children = [claims for claims in found if claims is not None]
         assert children, "no exchange was first: the race shows nothing"
         assert all(feed.revokes(claims) for claims in children)
+
+
+@pytest.mark.soak
+async def test_ten_thousand_children_end_with_one_entry(store: Store) -> None:
+    async with _chain(store) as server:
+        token = (await server.token("shop"))["access_token"]
+        children: list[dict[str, Any]] = []
+        for _ in range(0, CHILDREN, RACES):
+            replies = await asyncio.gather(*(server.post(_form(server, token)) for _ in range(RACES)))
+            children += [compact.parse(reply.json()["access_token"]).claims for reply in replies]
+        form, began = server.form(server.assertion("shop"), token=token), time.perf_counter()
+        assert (await server.post(form, path="/revoke")).status_code == 200
+        seconds = time.perf_counter() - began
+        rows = await store.revocations.list(0)
+        feed = Feed(0, 0, whole=frozenset(digest(row.kind, row.value) for row in rows))
+        assert (len(rows), len(children)) == (1, CHILDREN)
+        assert all(feed.revokes(claims) for claims in children)
+        print(f"revoke {seconds * 1000:.1f} ms")
+        assert seconds < REVOKE_SECONDS

@@ -73,6 +73,7 @@ class Notes(msgspec.Struct):
     claims: str | None = None  # see AuditRecord, and so on
     nearest: str | None = None
     parent: str | None = None
+    rule: str | None = None  # that admitted the platform's token which is exchanged
     task: str | None = None
     by: str | None = None  # the proved author of a change, at endpoints whose caller is no client
     client_id: str | None = None  # of a client that proved itself by an access token
@@ -130,7 +131,7 @@ class Request(Value, frozen=True):
             detail=notes.detail or without_credentials(caller.label if caller else None),
             observed=" ".join(caller.observed) or None if caller else None,
             token=notes.token,
-            rule=caller.rule if caller else None,
+            rule=(caller.rule if caller else None) or notes.rule,
             issuer=without_credentials(notes.issuer),
             claims=notes.claims,
             nearest=notes.nearest,

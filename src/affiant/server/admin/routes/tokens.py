@@ -59,8 +59,25 @@ def _place(row: Revocation) -> str:
 @TOKENS("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=UNKNOWN, is_long=True)
 async def find_token(call: Call, jti: Jti) -> Any:
     """Find an access token of the last hour by its jti: its client, and whether it was revoked."""
+    found = await _find_issued(call, jti)
+    if found is None:
+        raise NotFound("no access token of this jti was issued within the last hour")
+    members, claims = found[1], _claims(jti, found[1])
+    # The tokens that it was exchanged for were issued before it.
+    while (parent := found[1].get("parent")) is not None:
+        found = await _find_issued(call, parent, before=found[0])
+        if found is None:
+            break
+        claims.setdefault("parents", []).append(_claims(parent, found[1]))
+    return documents.FoundToken(
+        jti=jti, issued_at=members["at"], trace_id=members["trace_id"], revoked=await _is_over(call, claims),
+        **{name: members.get(name) for name in ("client_id", "scope", "resource")},
+    )  # fmt: skip
+
+
+async def _find_issued(call: Call, jti: str, *, before: int | None = None) -> tuple[int, dict[str, Any]] | None:
+    """Return the number and the members of the record of this token, from before this number."""
     spelt, since = json.dumps(jti).encode(), call.now - LONGEST_TOKEN - OUT_OF_ORDER
-    before: int | None = None
 
     def look(row: AuditRow) -> tuple[AuditRow, dict[str, Any] | None]:
         return row, members_of(row) if spelt in row.record else None
@@ -68,13 +85,13 @@ async def find_token(call: Call, jti: Jti) -> Any:
     while rows := await call.context.reads.each(
         partial(call.context.store.audit_log.newest, before=before, limit=PAGE), look
     ):
-        for _, members in rows:
+        for row, members in rows:
             if members is not None and members.get("token") == jti:
-                return await _access_token(call, jti, members)
+                return row.number, members
         before = rows[-1][0].number
         if instant(rows[-1][0], now=call.now) < since:
             break
-    raise NotFound("no access token of this jti was issued within the last hour")
+    return None
 
 
 @TOKENS("GET /revocations", Role.VIEWER, answers=models.page(documents.Revocation), is_list=True)
@@ -157,14 +174,11 @@ def _refresh_token(token: RefreshToken) -> documents.RefreshToken:
     )
 
 
-async def _access_token(call: Call, jti: str, members: dict[str, Any]) -> documents.FoundToken:
-    # The claims by which a revocation finds it.
+def _claims(jti: str, members: dict[str, Any]) -> dict[str, Any]:
+    """Return the claims by which a revocation finds a token, of its record."""
     claims = {"jti": jti, "client_id": members["client_id"], "aud": (members.get("resource") or "").split()}
     claims |= {"client_key": members.get("thumbprint"), "iat": int(members["at"])}
-    return documents.FoundToken(
-        jti=jti, issued_at=members["at"], trace_id=members["trace_id"], revoked=await _is_over(call, claims),
-        **{name: members.get(name) for name in ("client_id", "scope", "resource")},
-    )  # fmt: skip
+    return claims | {"rule": members.get("rule"), "task": members.get("task")}
 
 
 async def _is_over(call: Call, claims: dict[str, Any]) -> bool:

@@ -117,6 +117,7 @@ class SubjectTokens:
         except Rejected as refusal:
             request.notes.also = (refusal.reason.code,)
             raise _unacceptable(refusal) from None
+        request.notes.rule = admission.rule.path
         client = await self._client(admission.rule.client_id)
         if client.client_id != caller.client_id:
             self._check_audience(admission.token.audience, caller)
