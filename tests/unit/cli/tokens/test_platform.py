@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -49,6 +50,18 @@ def test_token_is_kept_for_this_workload_alone(
     assert [run("a"), run("a"), run("b"), run("a")] == ["token-1\n", "token-1\n", "token-2\n", "token-1\n"]
     assert len(server.sent("/token")) == 2
     assert len(platform.requests) == 4
+
+
+def test_processes_of_one_run_share_one_exchange(server: Trusting, tmp_path: Path) -> None:
+    """HCP Terraform gives one token to all processes of a phase: a second exchange would be a replay."""
+    server.delay = 0.5
+    shared = {"TFC_WORKLOAD_IDENTITY_TOKEN": issue(server.url)}
+    words = ("token", "--from", "env:TFC_WORKLOAD_IDENTITY_TOKEN", "--issuer", server.url)
+    with ThreadPoolExecutor() as threads:
+        runs = [threads.submit(process.run, tmp_path, *words, **shared) for _ in range(2)]
+    assert [run.result().stdout for run in runs] == ["token-1\n"] * 2
+    assert server.mistakes == []
+    assert len(server.sent("/token")) == 1
 
 
 def test_new_token_costs_one_token_of_the_platform(
