@@ -231,6 +231,8 @@ def _show(done: Done, verdict: list[str]) -> None:
     made = [f"client {done.client['client_id']}, which has no credential of its own (new)"] if done.client else []
     for risk in _risks(trust, rule):
         warn(risk)
+    if done.problem is not None:
+        warn(f"{done.problem}; give them by  affiant trust update {trust['name']} --jwks FILE")
     show(
         {"trust": trust, "rule": rule, "client": done.client, "job": "\n".join(job), "token": verdict},
         f"trust {trust['name']}: {trust['issuer']}{' (new)' if done.is_new else ''}",

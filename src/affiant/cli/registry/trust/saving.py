@@ -39,6 +39,7 @@ class Done:
     client: dict[str, Any] | None
     is_new: bool  # the trust
     issuer: str  # of the server
+    problem: str | None = None  # why the keys of a new trust cannot be obtained
 
     @property
     def audiences(self) -> list[str]:
@@ -74,9 +75,17 @@ async def save(api: Admin, wanted: Wanted) -> Done:
         rule=await api.post("/rules", rule),
         is_new=found is None,
         issuer=api.issuer,
+        problem=await _find_problem(api, trust_name) if found is None else None,
     )
     await check_scopes(api, wanted.rule.get("scope", ()))
     return done
+
+
+async def _find_problem(api: Admin, trust_name: str) -> str | None:
+    """Return why the keys of the trust cannot be obtained; None if they can."""
+    tried: dict[str, Any] = await api.get(f"/trusts/{segment(trust_name)}/keys")
+    problem: str | None = tried["problem"]
+    return problem
 
 
 async def _check_client(api: Admin, client_id: str) -> None:

@@ -68,6 +68,27 @@ def test_the_example_of_each_help_saves_a_trust_and_a_rule(run_json: Run, preset
     assert made["job"]
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--jwks-uri", "https://127.0.0.1:9000/keys"], "an address that this server may not connect to"),
+        (["--jwks-uri", "https://keys.invalid/"], "the host cannot be reached"),
+    ],
+)
+def test_keys_that_cannot_be_obtained_are_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], why: str
+) -> None:
+    """The trust is saved: a cluster may come up later. What to give instead is said with it."""
+    monkeypatch.chdir(tmp_path)
+    ids = ["acme/app", "--repository-id", "74", "--branch", "main", "--new-client", "job"]
+    with pytest.raises(SystemExit) as ended:
+        main(["trust", "add", "github", *ids, *words])
+    said = capsys.readouterr().err
+    assert ended.value.code == 0
+    assert why in said
+    assert "affiant trust update github --jwks FILE" in said
+
+
 @pytest.mark.parametrize("preset", [name for name in PLATFORMS if name in GOOD])
 def test_a_pasted_token_answers_the_questions(run_json: Run, tmp_path: Path, preset: str) -> None:
     token = GOOD[preset].token
