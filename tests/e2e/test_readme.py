@@ -79,6 +79,8 @@ def test_line_by_line(tmp_path: Path, launch: Launch) -> None:
     (commands,) = _blocks("Run the server", "console")
     printed = [reader.types(line) for line in commands.splitlines()]
     assert printed[-1].startswith("ey")
+    (federation,) = _blocks("Without any secret", "console")
+    assert "the job:" in [reader.types(line) for line in federation.splitlines()][-1]
     (start_api,) = _blocks("Guard an API", "console")
     (billing,) = _blocks("Get a token", "python")
     reader.writes(billing)
