@@ -28,6 +28,10 @@ BODIES: dict[str, Any] = {
     "POST /clients/{client_id}/secrets/revoke": {"id": "x"},
     "POST /apis": {"identifier": "https://new.example", "name": "new"},
     "PATCH /apis/{identifier:path}": {"name": "renamed"},
+    "POST /trusts": {"name": "new", "issuer": "https://new.example"},
+    "PATCH /trusts/{name}": {"max_lifetime": 60},
+    "POST /rules": {"name": "new", "trust": "x", "client_id": "c2", "conditions": {"sub": ["job"]}},
+    "PATCH /rules/{name}": {"scope": ["r"]},
     "POST /initial-access-tokens": {},
     "POST /revocations": {"kind": "jti", "value": "x"},
     "POST /explain": {"request": "a=b"},
@@ -41,6 +45,7 @@ NAMES = {
     "jti": "x",
     "kid": "x",
     "id": "x",
+    "name": "x",
 }
 
 
@@ -270,6 +275,7 @@ ESCALATIONS: list[tuple[str, Any]] = [
     ("POST /clients/owner/keys", {"jwk": STRANGER.public().to_jwk()}),
     ("POST /clients/owner/keys/revoke", {"kid": KEY.kid}),
     ("POST /clients/owner/secrets", {}),
+    ("POST /rules", {"name": "r", "trust": "t", "client_id": "owner", "conditions": {"sub": ["job"]}}),
     ("POST /initial-access-tokens", {"scope": ["admin.owner"]}),
     ("POST /initial-access-tokens", {"resources": [ADMIN]}),
 ]

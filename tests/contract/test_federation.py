@@ -111,8 +111,8 @@ async def test_a_trust_is_removed_with_its_rules_only_if_asked(store: Store) -> 
         await done(await http.delete("/trusts/ci?with_rules=true"), 204)
     assert await store.rules.list() == []
     assert await ended(store) == [("rule", "ci/deploy"), ("trust", "ci")]
-    assert [found[:2] for found in await changes(store)][2:] == [("rule deploy", "removed"), ("trust ci", "removed")]
-    assert (await changes(store))[2][2]["conditions"] == RULE["conditions"]
+    assert [found[:2] for found in await changes(store)][2:] == [("trust ci", "removed"), ("rule deploy", "removed")]
+    assert (await changes(store))[3][2]["conditions"] == RULE["conditions"]
 
 
 async def test_the_rules_of_a_client_are_removed_with_it(store: Store) -> None:
@@ -125,8 +125,8 @@ async def test_the_rules_of_a_client_are_removed_with_it(store: Store) -> None:
     assert [rule.name for rule in await store.rules.list()] == ["other"]
     assert await ended(store) == [("client", "deploy"), ("rule", "ci/deploy")]
     assert [found[:2] for found in await changes(store)][-2:] == [
-        ("rule deploy", "removed"),
         ("client deploy", "removed"),
+        ("rule deploy", "removed"),
     ]
 
 

@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 # Makes the audit entries of a change, from the record before it and after it (None: there is none). They are committed
 # with the change, and must be such that cannot be refused: no claim, no rotation. Where rules are removed with their
-# trust or client, it gets each of them before that record.
+# trust or client, it gets each of them after that record.
 Audit = Callable[[Any, Any], Sequence[Entry]]
 
 
@@ -237,7 +237,7 @@ class _Records(_OnTables, Generic[Record]):
             writes: list[Write] = [*(Drop(RULES, rule.name) for rule in rules), Drop(self._table, key)]
             if isinstance(before, Client):
                 writes.append(Forget(key))
-            yield from _write(writes, audit, *((rule, None) for rule in rules), (before, None))
+            yield from _write(writes, audit, (before, None), *((rule, None) for rule in rules))
 
         await self._tables.change(steps)
 
