@@ -9,12 +9,14 @@ import httpx2
 import pytest
 from tests.rfc.conftest import API, running
 from tests.rfc.registering import MINE, NEXT, Registered, jwks, metadata, registered
+from tests.stores import records
 
 from affiant.server.registry import clients
 from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
+from affiant.storage.records import Rule, Trust
 from affiant.storage.sqlite import SqliteStore
-from affiant.testing import ABSENT, Server, basic, messages
+from affiant.testing import ABSENT, NOW, Server, basic, messages
 
 
 @pytest.fixture
@@ -146,6 +148,20 @@ async def test_same_keys_may_move_to_address(client: Registered, server: Server)
     stored = await server.store.clients.find(client.client_id)
     assert stored is not None
     assert stored.keys == ()
+
+
+@pytest.mark.rfc(7592, "2.3")
+async def test_deletion_takes_the_rules_of_the_client_along(client: Registered) -> None:
+    """Otherwise the next client of this name would be open to the platform."""
+    store = client.server.store
+    await store.trusts.add(Trust("ci", "https://ci.example"))
+    await store.rules.add(Rule("deploy", "ci", client.client_id))
+    assert (await client.delete()).status_code == 204
+    assert await store.rules.list() == []
+    assert [(row["outcome"], row.get("subject")) for row in (await records(store))[-2:]] == [
+        ("deleted", f"client {client.client_id}"), ("removed", "rule deploy"),
+    ]  # fmt: skip
+    assert ("rule", "ci/deploy") in {(one.kind, one.value) for one in await store.revocations.list(NOW)}
 
 
 @pytest.mark.rfc(7592, "2.3")
