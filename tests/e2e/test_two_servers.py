@@ -108,6 +108,9 @@ def test_revoked_at_the_first_server(pair: Pair, folder: Path, launch: Launch) -
     (revoke,) = commands("Revocation at A")
     pair.first.affiant(*revoke.split())
     until_refused(pair, token)
+    (folder / "token").write_text(token)
+    said = pair.second.run("explain", str(folder / "token"))
+    assert f"revoked by {pair.first.issuer}" in said.stdout, said.stdout + said.stderr
     with pytest.raises(Refused, match="revoked"):  # the agent still has its token
         names["service"].token()
 

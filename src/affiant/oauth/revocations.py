@@ -104,10 +104,13 @@ def foreign_parent(claims: dict[str, Any], issuer: str) -> dict[str, Any]:
     return {"iss": issuer, "names": names_of_it}
 
 
-def foreign_entries(known: Feed, issuer: str) -> Iterable[tuple[str, int]]:
-    """Return the values of the kind FOREIGN for all that the feed of another server revokes, each with its instant."""
+def foreign_entries(known: Feed, issuer: str) -> Iterable[tuple[str, int | None]]:
+    """Yield the values of the kind FOREIGN for all that the feed of another server revokes, each with its instant.
+
+    The instant is None for what is revoked for good: any instant will do.
+    """
     for name in known.whole:
-        yield _foreign_name(issuer, base64url.encode(name)), 0  # at any instant
+        yield _foreign_name(issuer, base64url.encode(name)), None
     for name, at in known.before.items():
         yield _foreign_name(issuer, base64url.encode(name)), at
 

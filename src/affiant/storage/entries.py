@@ -164,7 +164,8 @@ class Revocation(Value, frozen=True):
 
     `kind` is ``jti`` (one token), ``family`` (those of one family of refresh tokens), ``key`` (those obtained with a
     key, by its thumbprint, or by `of_key` those that one client obtained with it), or, for tokens issued until `at`,
-    ``client``, ``api``, ``rule``, ``trust`` or ``all``; ``task`` is one task of a client, for good.
+    ``client``, ``api``, ``rule``, ``trust`` or ``all``; ``task`` is one task of a client, for good; ``foreign`` is what
+    another server revoked, by its issuer and the digest in its feed.
     """
 
     kind: str

@@ -10,6 +10,7 @@ from affiant.jose import compact
 from affiant.jose.claims import LEEWAY, audiences, media_type, text
 from affiant.jose.compact import Verified
 from affiant.oauth import access_token, names
+from affiant.oauth.revocations import FOREIGN
 from affiant.reasons import Reason
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation, Line, note_time
 from affiant.server.explain.facts import Facts
@@ -156,7 +157,9 @@ def _verify(facts: Facts, directory: Directory) -> Verified:
 async def _check_revoked(claims: dict[str, Any], now: float, revocations: Revocations) -> None:
     ended = await active.find_revocations(claims, revocations)
     if ended:
-        raise Rejected(Reason.TOKEN_REVOKED, got=f"revoked {max(0, int(now - ended[0].at))} s ago")
+        first = ended[0]
+        by = f" by {first.value.partition(' ')[0]}" if first.kind == FOREIGN else ""
+        raise Rejected(Reason.TOKEN_REVOKED, got=f"revoked{by} {max(0, int(now - first.at))} s ago")
 
 
 def _lines(refusal: Rejected | None, facts: Facts) -> tuple[Line, ...]:

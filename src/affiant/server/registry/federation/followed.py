@@ -49,7 +49,9 @@ class _Followed:
     until: float = 0.0  # when the last feed expires
     heard_at: float = float("-inf")  # when the fetch of the last one began
     begun_at: float = float("-inf")
-    kept: dict[str, int] = field(default_factory=dict)  # the names of the last feed, which are revoked here as well
+    kept: dict[str, int | None] = field(
+        default_factory=dict
+    )  # the names of the last feed, which are revoked here as well
     problem: str = ""  # why the last fetch failed
     day: int = 0
     added: int = 0  # on that day
@@ -164,15 +166,20 @@ class FollowedFeeds:
         """Revoke here what this feed revokes, as far as that was not done yet."""
         now = int(self._clock())
         named = dict(revocations.foreign_entries(latest, trust.record.issuer))
-        new = {name: at for name, at in named.items() if followed.kept.get(name, -1) < at}
+        new = {name: at for name, at in named.items() if _is_new(name, at, followed.kept)}
         for piece in _pieces(new.items()):
             rows = await self._store.revocations.find([(revocations.FOREIGN, name) for name, _ in piece])
-            stored = {row.value: row.at for row in rows}
-            wanted = [(name, at) for name, at in piece if stored.get(name, -1) < at]
+            stored: dict[str, int | None] = {row.value: row.at for row in rows}
+            wanted = [(name, now if at is None else at) for name, at in piece if _is_new(name, at, stored)]
             if wanted:
                 followed.count(len(wanted), now)
                 await self._store.ledger.claim(_entry(trust, wanted, now))
         followed.kept = named
+
+
+def _is_new(name: str, at: int | None, known: dict[str, int | None]) -> bool:
+    before = known.get(name)
+    return name not in known or (at is not None and before is not None and before < at)
 
 
 def _entry(trust: KnownTrust, wanted: list[tuple[str, int]], now: int) -> Entry:
@@ -189,7 +196,7 @@ def _entry(trust: KnownTrust, wanted: list[tuple[str, int]], now: int) -> Entry:
     return Entry(record, revocations=ended)
 
 
-def _pieces(items: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+def _pieces(items: Iterable[tuple[str, int | None]]) -> Iterator[list[tuple[str, int | None]]]:
     rest = iter(items)
     while piece := list(islice(rest, PIECE)):
         yield piece
