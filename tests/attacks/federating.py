@@ -10,7 +10,7 @@ from tests.attacks.bench import API, BOUND, OTHER, Bench, dpop, post, proof
 from tests.wire import Request
 
 from affiant.jose import compact, keys
-from affiant.oauth import names
+from affiant.oauth import names, revocations
 from affiant.reasons import Reason
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.records import ClaimCondition, Rule, Trust
@@ -67,6 +67,17 @@ async def _long_copies(bench: Bench) -> Request:
 
 async def _nothing_left(bench: Bench) -> Request:
     await trust(bench, replace(RULE, scope=("other",)))
+    return send(job())
+
+
+async def _revoked_there(bench: Bench) -> Request:
+    """All tokens of another affiant server, as its feed says it."""
+    await trust(bench, preset="affiant")
+    feed = revocations.Feed(NOW, NOW + 900, before={revocations.digest("all", ""): NOW})
+    (entry,) = revocations.foreign_entries(feed, CI)
+    record = AuditRecord(at=NOW, trace_id="ended", endpoint="feed", outcome="revoked")
+    ended = Revocation(revocations.FOREIGN, entry[0], NOW, NOW + 600)
+    await bench.store.ledger.claim(Entry(record, revocations=(ended,)))
     return send(job())
 
 
@@ -157,6 +168,9 @@ BY_FEDERATION: dict[Reason, Callable[[Bench], Awaitable[Request]]] = {
     Reason.TRUST_KEY_UNKNOWN: _key_unknown,
     Reason.TRUST_AUDIENCE: _refused({}, aud="https://other.example"),
     Reason.TRUST_LIFETIME: _refused({}, exp=NOW + 90_000),
+    # No URL can be derived from this issuer, so nothing is fetched.
+    Reason.TRUST_FEED: _refused({"preset": "affiant", "issuer": "urn:ci"}, iss="urn:ci"),
+    Reason.TRUST_REVOKED: _revoked_there,
     Reason.TRUST_REFUSES: _refused({"refuses": (ClaimCondition("ref", ("x",)),)}, ref="x"),
     Reason.TRUST_AMBIGUOUS: _two_rules,
     Reason.RULE_NONE: _refused({}, repository_id="43"),

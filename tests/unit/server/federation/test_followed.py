@@ -9,8 +9,10 @@ import httpx2
 import pytest
 from tests.rfc.conftest import refusal
 
+from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import names, revocations
+from affiant.reasons import Reason
 from affiant.server.registry.federation import followed
 from affiant.server.registry.key_cache import Fetched
 from affiant.server.token.active import is_revoked
@@ -31,6 +33,7 @@ class Pair:
     first: Server
     second: Server
     is_away = False
+    failure: Exception
     bodies: dict[str, bytes]
 
     def __init__(self) -> None:
@@ -41,7 +44,7 @@ class Pair:
         assert ca is None
         self.fetched.append(uri)
         if self.is_away:
-            raise ValueError("away")
+            raise self.failure
         reply = await self.first.http.get(uri)
         assert reply.status_code == 200
         return Fetched(self.bodies.get(uri, reply.content), None)
@@ -166,11 +169,12 @@ async def test_client_that_is_enabled_again(pair: Pair) -> None:
     assert not await pair.is_dead(given.json()["access_token"])
 
 
-async def test_first_server_that_is_away(pair: Pair) -> None:
+@pytest.mark.parametrize("failure", [Rejected(Reason.JWKS_TIMEOUT), RuntimeError("not foreseen")], ids=repr)
+async def test_first_server_that_is_away(pair: Pair, failure: Exception) -> None:
     """No token of it is taken, and other clients wait for nothing. What was given stays."""
     token = await pair.from_first()
     given = (await pair.chain(token)).json()["access_token"]
-    pair.is_away = True
+    pair.is_away, pair.failure = True, failure
     pair.pass_seconds(10)
     assert await pair.reason(await pair.chain(token)) == "trust.feed_unavailable"
     assert (await pair.second.token("partner", resource=API))["access_token"]

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from affiant.errors import Rejected
+from affiant.errors import Rejected, StoreError
 from affiant.jose import compact
 from affiant.oauth import metadata, revocations
 from affiant.oauth.parameters import jwks_uri
@@ -91,18 +91,23 @@ class FollowedFeeds:
 
         It is refused as well while the feed is not known: what is issued for it could not be revoked.
         """
-        if self._fetch is not None:  # explain fetches nothing, and issues nothing
-            await self._refresh(trust, now)
         try:
             parent = revocations.foreign_parent(claims, trust.record.issuer)
         except ValueError as error:
             raise Rejected(Reason.TRUST_FEED, detail=f"trust {trust.name}: {error}") from None
+        await self._check_unrevoked(trust, parent)
+        # explain fetches nothing, and issues nothing.
+        if self._fetch is not None and not self._find(trust).is_current(now):
+            await self._refresh(trust, now)
+            await self._check_unrevoked(trust, parent)
+        return parent
+
+    async def _check_unrevoked(self, trust: KnownTrust, parent: dict[str, Any]) -> None:
         # Attack: an old feed is replayed. What a newer one revoked is in the store, and stays there.
         named = revocations.named({"parents": [parent]})
         rows = await self._store.revocations.find([name for name in named if name[0] == revocations.FOREIGN])
         if any(row.at >= named[row.kind, row.value] for row in rows):
             raise Rejected(Reason.TRUST_REVOKED, detail=f"trust {trust.name}")
-        return parent
 
     async def look(self, trusts: Iterable[KnownTrust]) -> None:
         """Fetch the feeds of these trusts, and revoke here what was revoked there."""
@@ -139,6 +144,12 @@ class FollowedFeeds:
             if not followed.problem:
                 log.warning("the revocations of trust %s are not known, its tokens are refused: %s", trust.name, error)
             followed.problem = str(error)
+            return
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("the revocations of trust %s are not known, its tokens are refused", trust.name)
+            followed.problem = "the fetch failed unexpectedly"
             return
         # Order: once they are kept. What is issued from now on must not outlive a failure of that commit.
         followed.until, followed.heard_at, followed.problem = latest.expires_at, begun_at, ""
