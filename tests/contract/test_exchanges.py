@@ -150,5 +150,4 @@ async def test_ten_thousand_children_end_with_one_entry(store: Store) -> None:
         feed = Feed(0, 0, whole=frozenset(digest(row.kind, row.value) for row in rows))
         assert (len(rows), len(children)) == (1, CHILDREN)
         assert all(feed.revokes(claims) for claims in children)
-        print(f"revoke {seconds * 1000:.1f} ms")
         assert seconds < REVOKE_SECONDS

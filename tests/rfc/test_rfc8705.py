@@ -13,6 +13,7 @@ from tests.rfc.conftest import API, guarded, refusal, running
 
 from affiant.errors import ConfigError
 from affiant.jose import compact, keys
+from affiant.oauth import names
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import ProofKey
 from affiant.oauth.binding.forwarded import Proxies
@@ -131,6 +132,20 @@ async def test_bound_client_needs_a_certificate(meshed: Server) -> None:
     token = await claims(reply)
     assert token["cnf"] == {"x5t#S256": OTHER.thumbprint}
     assert token["client_key"] == KEY.public().thumbprint
+
+
+@pytest.mark.rfc(8705, "3")
+@pytest.mark.rfc(8693, "5")
+async def test_an_exchanged_token_is_bound_to_the_certificate_of_its_requester(meshed: Server) -> None:
+    """A bound token becomes a token that is bound to the certificate of the API that exchanges it."""
+    grants = (names.CLIENT_CREDENTIALS, names.TOKEN_EXCHANGE)
+    await meshed.add_client(
+        "api", "self_signed_tls_client_auth", keys=(SELF.public,), introspects=(API,), grant_types=grants
+    )
+    bound = (await ask(meshed, "named", NAMED)).json()["access_token"]
+    sent = {"subject_token": bound, "subject_token_type": names.ACCESS_TOKEN_TOKEN_TYPE}
+    found = await claims(await ask(meshed, "api", SELF, **{"grant_type": names.TOKEN_EXCHANGE, **sent}))
+    assert (found["sub"], found["cnf"]) == ("named", {"x5t#S256": SELF.thumbprint})
 
 
 @pytest.mark.rfc(8705, "3")
