@@ -3,6 +3,7 @@
 The trusts, rules and services are those of the pages in docs/how-to/federation, on one server for all jobs.
 """
 
+import json
 import os
 import re
 import time
@@ -15,8 +16,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.e2e.readers import OWN_AUDIENCE, PAGES, Readers, asked, good
+from tests.e2e.readers import OWN_AUDIENCE, PAGES, Readers, asked, good, run
 from tests.loopback import free_port
+from tests.platforms import kubernetes
+from tests.platforms.issuer import Issuer
 from tests.process import Server, guarded_api
 from tests.unit.client.platforms.conftest import PREFIXES, variables
 from tests.unit.client.platforms.imitation import Platform, install_program, workload_api
@@ -24,6 +27,7 @@ from tests.unit.client.platforms.imitation import Platform, install_program, wor
 from affiant import Service
 from affiant.errors import Refused
 from affiant.jose import compact
+from affiant.server.registry.directory import FRESH_SECONDS
 
 PAGE = PAGES.parent / "platforms.md"
 # What the client calls each platform, and what the trust is made with.
@@ -43,6 +47,7 @@ JOBS = {
 AGENTS = {"buildkite": "buildkite-agent", "circleci": "circleci"}
 BY_HTTP = ("github", "aws", "google", "azure")
 VERBS = {"orders.read": "GET", "orders.write": "POST"}
+MOST_SECONDS = 5.0  # until a guard has heard: 2 s on a machine that is not busy
 
 
 @dataclass(frozen=True)
@@ -219,3 +224,45 @@ def test_the_one_token_of_a_job_is_taken_once(shop: Shop, job: Job) -> None:
 
     assert refused.value.error == "invalid_grant"
     assert os.environ[next(iter(job.variables))] not in str(refused.value)
+
+
+GRANTS = "--grant client_credentials --grant urn:ietf:params:oauth:grant-type:token-exchange"
+ENDINGS = {
+    "rule-change": "rule update {0} --scope orders.read",
+    "rule-disable": "rule disable {0}",
+    "rule-remove": "rule remove {0}",
+    "trust-change": "trust update {0} --max-lifetime 7200",
+    "trust-disable": "trust disable {0}",
+    "trust-remove": "trust remove {0} --with-rules",
+}
+
+
+def cluster(shop: Shop, name: str, folder: Path) -> Service:
+    """A service whose pods run in a cluster of this name, which has a trust and a rule for it."""
+    pod = kubernetes.pod(issuer=f"https://{name}.example")
+    (folder / "keys.json").write_text(json.dumps(Issuer.of(pod).jwks))
+    (folder / "token.jwt").write_text(asked(pod, shop.issuer))
+    data = f" --data {shop.readers.server.data}"
+    run(f"client new {name} --auth federated_jwt --scope orders.read {GRANTS}{data}".split())
+    trust = f"trust add kubernetes shop/orders --issuer {pod.issuer} --name {name} --jwks {folder}/keys.json"
+    run(f"{trust} --client {name} --rule {name}{data}".split())
+    time.sleep(1.2 * FRESH_SECONDS)  # until the server looks again at what is registered
+    return Service.from_platform(f"kubernetes:{folder}/token.jwt", shop.issuer, carrier="client_assertion")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_a_rule_or_a_trust_gave_ends_with_it(shop: Shop, ending: str, tmp_path: Path) -> None:
+    """At a guard in a process of its own: the token, and the one for a task that was made of it."""
+    service = cluster(shop, ending, tmp_path)
+    tokens = [service.token().value, service.task_token("invoice-4711", lifetime=300).access_token]
+    other = shop.readers.sent(good("spiffe"))[1]["access_token"]
+    assert [shop.call(token).status_code for token in (*tokens, other)] == [200] * 3
+
+    run(f"{ENDINGS[ending].format(ending)} --data {shop.readers.server.data}".split())
+    begun = time.monotonic()
+    while (found := [shop.call(token).status_code for token in tokens]) != [401] * 2:
+        assert time.monotonic() - begun < MOST_SECONDS, found
+        time.sleep(0.02)
+
+    print(f"{ending}: refused after {time.monotonic() - begun:.2f} s")
+    assert shop.call(other).status_code == 200
