@@ -20,6 +20,7 @@ from affiant.errors import ConfigError, Error, Refused
 from affiant.jose import keys
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.memory import MemoryStore
+from affiant.storage.records import ClaimCondition, Rule, Trust
 
 KEY = keys.generate("ES256").public()
 JWKS = {"keys": [KEY.to_jwk()]}
@@ -67,14 +68,60 @@ _API_ENTRIES = st.fixed_dictionaries(
 )
 
 
+_TRUSTS = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["ci", "other"]),
+        "issuer": st.sampled_from(["https://ci.example", "https://token.actions.githubusercontent.com", "no-url"]),
+    },
+    optional={
+        "preset": st.sampled_from(["generic", "github"]),
+        "jwks": st.just(JWKS),
+        "jwks_uri": st.just("https://one.example/j"),
+        "ca": st.just(""),
+        "audiences": st.sampled_from([[], ["https://as.example"]]),
+        "replay": st.sampled_from(["once", "reused"]),
+        "max_lifetime": st.sampled_from([0, 600, 86_400]),
+        "refuses": st.sampled_from([{}, {"event_name": ["pull_request"]}]),
+        "enabled": st.booleans(),
+    },
+)
+_RULES = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["deploy", "other"]),
+        "trust": st.sampled_from(["ci", "ci", "other"]),
+        "client_id": st.sampled_from(["b.c", "b.c", "a", "owner"]),
+        "conditions": st.sampled_from([{}, {"id": ["42"]}, {"id": ["43"]}, {"sub": ["a", True, 1]}]),
+    },
+    optional={"scope": st.sampled_from([[], ["read"]]), "enabled": st.booleans()},
+)
+_PLAIN = st.fixed_dictionaries(
+    {"client_id": st.sampled_from(["a", "b.c"])},
+    optional={
+        "token_endpoint_auth_method": st.sampled_from(["client_secret_basic", "federated_jwt"]),
+        "profile": st.sampled_from(["none", "fapi"]),
+        "scope": st.sampled_from([["read"], ["admin.viewer"]]),
+        "enabled": st.booleans(),
+    },
+)
+
+
 def _id(entry: dict[str, Any]) -> str:
-    return str(entry.get("client_id") or entry.get("identifier"))
+    return str(
+        entry.get("name") if "issuer" in entry or "trust" in entry else entry.get("client_id") or entry["identifier"]
+    )
 
 
 _FILES = st.fixed_dictionaries(
     {
         "apis": st.lists(_API_ENTRIES, max_size=2, unique_by=_id),
         "clients": st.lists(_CLIENTS, max_size=3, unique_by=_id),
+    }
+)
+_FEDERATED = st.fixed_dictionaries(
+    {
+        "clients": st.lists(_PLAIN, max_size=1),
+        "trusts": st.lists(_TRUSTS, max_size=2, unique_by=_id),
+        "rules": st.lists(_RULES, max_size=2, unique_by=_id),
     }
 )
 
@@ -84,6 +131,8 @@ async def _registry(who: Principal) -> tuple[MemoryStore, Admin]:
     await open_api(store)
     await store.clients.add(member("owner"))
     await store.clients.add(member("b.c", Role.VIEWER))
+    await store.trusts.add(Trust("ci", "https://ci.example"))
+    await store.rules.add(Rule("deploy", "ci", "b.c", (ClaimCondition("id", ("42",)),)))
     return store, Admin(partial(call, make_gate(store, who)), ISSUER)
 
 
@@ -111,12 +160,13 @@ async def _fails(api: Admin, wanted: Desired, folder: Path) -> bool:
     return False
 
 
+@pytest.mark.parametrize("files", [_FILES, _FEDERATED], ids=["clients", "trusts"])
 @pytest.mark.parametrize("who", [Principal("owner", Role.OWNER), Principal("cli", Role.OWNER, is_local=True)])
-def test_plan_refuses_what_apply_would(who: Principal, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_plan_refuses_what_apply_would(who: Principal, files: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     """For any file, the dry run refuses if and only if a change would be refused, and it changes nothing."""
 
     @settings(max_examples=150, deadline=None)
-    @given(_FILES)
+    @given(files)
     def check(document: dict[str, Any]) -> None:
         try:
             wanted = Desired.model_validate(document)
@@ -136,7 +186,7 @@ def test_plan_refuses_what_apply_would(who: Principal, tmp_path_factory: pytest.
 
 
 @settings(max_examples=100, deadline=None)
-@given(_FILES)
+@given(_FILES | _FEDERATED)
 def test_the_schema_refuses_nothing_that_can_be_registered(document: dict[str, Any]) -> None:
     if _SCHEMA.is_valid(document):
         return
