@@ -32,6 +32,7 @@ PERIOD = 300  # seconds after which the feed is signed again, even without a cha
 LIFETIME = 3 * PERIOD  # seconds for which it is valid after that
 DIGEST_BYTES = 16  # 128 bits: a second name with the same digest cannot be found
 SEEN_SECONDS = 2  # in which a node may not know a revocation yet; its clock may also be ahead
+_LAST_SECOND = 1 << 53
 _WHOLE = frozenset({"jti", "family", "key", "task"})
 
 
@@ -183,8 +184,14 @@ def verify(verified: Verified, *, issuer: str, now: float) -> Feed:
 
 
 def _foreign(parent: dict[str, Any]) -> dict[tuple[str, str], float]:
-    issuer, found = text(parent, "iss"), parent["names"]
-    return {(FOREIGN, _foreign_name(issuer or "", name)): float(since) for name, since in found.items()}
+    issuer, found = text(parent, "iss", longest=2048), parent["names"]
+    # Attack: another issuer writes `parents` in a form of its own. This server writes whole seconds.
+    named_there = found.items() if issuer is not None and isinstance(found, dict) else ()
+    return {
+        (FOREIGN, _foreign_name(issuer or "", name)): float(since)
+        for name, since in named_there
+        if isinstance(since, int) and not isinstance(since, bool) and 0 <= since <= _LAST_SECOND
+    }
 
 
 def _foreign_name(issuer: str, name: str) -> str:

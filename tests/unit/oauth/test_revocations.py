@@ -173,3 +173,48 @@ async def test_the_feed_is_no_access_token() -> None:
     with pytest.raises(Rejected):
         access_token.verify(compact.verify(compact.parse(text), KEY.public()), access_token.Expected(ISSUER, "a", NOW))
     assert revocations.DIGEST_BYTES == 16
+
+
+def test_token_of_another_server_is_named_by_digests() -> None:
+    """Each name of the other server's token has the instant that it has there; the token itself has its own names."""
+    parent = revocations.foreign_parent(CLAIMS, "https://first.example")
+    assert "f.1" not in str(parent)
+    child = {**CLAIMS, "jti": "child", "iat": NOW + 50, "parents": [parent]}
+    own = named({**child, "parents": []})
+    foreign = {name: since for name, since in named(child).items() if name not in own}
+    assert len(foreign) == len(named(CLAIMS)) == len(parent["names"])
+    assert {kind for kind, _ in foreign} == {revocations.FOREIGN}
+    assert set(foreign.values()) == {0.0, NOW - SEEN_SECONDS}
+
+
+def test_feed_of_another_server_ends_what_was_issued_for_its_tokens() -> None:
+    child = {**CLAIMS, "jti": "child", "iat": NOW + 50, "parents": [revocations.foreign_parent(CLAIMS, "https://f")]}
+    theirs = Feed(NOW, NOW, whole=frozenset({revocations.digest("jti", "f.1")}))
+    ((value, at),) = revocations.foreign_entries(theirs, "https://f")
+    assert at is None
+    assert Feed(NOW, NOW, before={revocations.digest(revocations.FOREIGN, value): NOW}).revokes(child)
+    ((other, _),) = revocations.foreign_entries(theirs, "https://g")
+    assert not Feed(NOW, NOW, before={revocations.digest(revocations.FOREIGN, other): NOW}).revokes(child)
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        {"names": None},
+        {"names": 5, "iss": "https://f"},
+        {"names": ["a"], "iss": "https://f"},
+        {"names": {"a": "1"}, "iss": "https://f"},
+        {"names": {"a": -1}, "iss": "https://f"},
+        {"names": {"a": True}, "iss": "https://f"},
+        {"names": {"a": 10**400}, "iss": "https://f"},
+        {"names": {"a": 1.5}, "iss": 5},
+    ],
+)
+def test_parents_of_another_form(parent: dict[str, Any]) -> None:
+    """Attack: a guard of several issuers reads a token in which another one writes what it likes."""
+    assert named({**CLAIMS, "parents": [parent]}) == named(CLAIMS)
+
+
+def test_token_with_too_many_names() -> None:
+    with pytest.raises(ValueError, match="at most 64 names"):
+        revocations.foreign_parent({**CLAIMS, "aud": [f"https://{number}" for number in range(70)]}, "https://f")
