@@ -204,6 +204,20 @@ async def test_an_operator_opens_no_client_that_has_a_role(store: Store) -> None
         await done(await owner.patch("/trusts/ci", json={"jwks": JWKS}))
 
 
+@pytest.mark.attack(287)
+async def test_an_operator_ends_no_tokens_of_a_client_that_has_a_role(store: Store) -> None:
+    await store.clients.add(member("deployer"))
+    async with asking(store) as owner, asking(store, OPERATOR) as http:
+        await add(owner)
+        for kind, value in (("rule", "ci/deploy"), ("trust", "ci")):
+            assert (await http.post("/revocations", json={"kind": kind, "value": value})).status_code == 201
+        await done(await owner.post("/rules", json={**RULE, "name": "admin", "client_id": "deployer"}), 201)
+        for kind, value, status in (("rule", "ci/deploy", 201), ("rule", "ci/admin", 403), ("trust", "ci", 403)):
+            answer = await http.post("/revocations", json={"kind": kind, "value": value})
+            assert answer.status_code == status, answer.text
+    assert await ended(store) == [("rule", "ci/deploy"), ("trust", "ci")]
+
+
 async def test_lists_have_pages_and_filters(store: Store) -> None:
     async with asking(store) as http:
         await add(http)

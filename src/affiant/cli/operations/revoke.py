@@ -19,11 +19,16 @@ from affiant.storage.entries import LONGEST_TOKEN
 from affiant.storage.records import NotFound
 from affiant.system.text import printable
 
-_PATHS = {"jti": "/tokens", "client": "/clients", "api": "/apis"}
-_REGISTERED = {"client": ("client", "client_id"), "api": ("API", "identifier")}
+_PATHS = {"jti": "/tokens", "client": "/clients", "rule": "/rules", "trust": "/trusts", "api": "/apis"}
+_REGISTERED = {
+    "client": ("client", "client_id"),
+    "rule": ("rule", "name"),
+    "trust": ("trust", "name"),
+    "api": ("API", "identifier"),
+}
 _NOT_LIVE = {"jti": "no live token has the jti {}", "family": "no live refresh token is of the family {}"}
 _OF_CLIENTS = ("key", "task")
-_KINDS = ("jti", "family", "key", "task", "client", "api", "all")
+_KINDS = ("jti", "family", "key", "task", "client", "rule", "trust", "api", "all")
 
 
 @click.command()
@@ -32,6 +37,8 @@ _KINDS = ("jti", "family", "key", "task", "client", "api", "all")
 @click.option("--client", metavar="NAME", help="every token of a client until now; with --key, those of that key")
 @click.option("--key", metavar="THUMBPRINT", help="every token that this key (or the secret of this id) obtained")
 @click.option("--task", metavar="ID", help="every token for this task of --client, or of the one client that had it")
+@click.option("--rule", metavar="TRUST/RULE", help="every token that a rule gave until now")
+@click.option("--trust", metavar="NAME", help="every token that the rules of a trust gave until now")
 @click.option("--api", metavar="IDENTIFIER", help="every token for an API until now")
 @click.option("--all", "everything", is_flag=True, help="every token until now; asks, unless --yes")
 @click.option("--yes", "-y", is_flag=True, help="do not ask")
@@ -54,6 +61,9 @@ def revoke(everything: bool, yes: bool, place: Place, **given: str | None) -> No
         _confirm()
 
     async def work(api: Admin) -> tuple[dict[str, Any], str | None]:
+        if members["kind"] == "rule" and "/" not in members["value"]:
+            found = await api.get(f"/rules/{segment(members['value'])}")
+            members["value"] = f"{found['trust']}/{found['name']}"
         if members["kind"] == "task" and "client_id" not in members:
             members["client_id"] = await _client_of(api, members["value"])
         # Order: before it revokes, since the caller may revoke its own token.
@@ -111,10 +121,11 @@ async def _client_of(api: Admin, task: str) -> str:
 
 
 def _named(members: dict[str, str]) -> tuple[str, str]:
-    """Return the kind and the name; of a key or a task, its client."""
+    """Return the kind and the name; of a key or a task, its client, and of a rule the part after its trust."""
     if members["kind"] in _OF_CLIENTS:
         return "client", members["client_id"]
-    return members["kind"], members.get("value", "")
+    value = members.get("value", "")
+    return members["kind"], value.rpartition("/")[2] if members["kind"] == "rule" else value
 
 
 def _members(given: dict[str, str | None]) -> dict[str, str]:
@@ -127,7 +138,8 @@ def _members(given: dict[str, str | None]) -> dict[str, str]:
         raise click.UsageError("--key needs --client, the owner of the key")
     if not named:
         raise click.UsageError(
-            "choose what to revoke: --jti, --family, --client, --client with --key, --task, --api or --all"
+            "choose what to revoke: --jti, --family, --client, --client with --key, --task, --rule, --trust, --api or"
+            " --all"
         )
     kind, value = named.popitem()
     if kind == "jti" and value.startswith("eyJ") and value.count(".") == 2:  # noqa: PLR2004

@@ -269,9 +269,12 @@ class Revocation(Out):
 
 
 class RevocationNew(In):
-    """Tokens to be revoked: one, a family, or all until now of a client, of its key or task, or for an API."""
+    """Tokens to be revoked: one, a family, or all until now of a client, its key, task, rule or trust, or for an API.
 
-    kind: Literal["jti", "family", "client", "key", "task", "api", "all"]
+    A rule is written as in its tokens: TRUST/RULE.
+    """
+
+    kind: Literal["jti", "family", "client", "key", "task", "rule", "trust", "api", "all"]
     client_id: Annotated[Word | None, Field(description="the client of the key or task, for these kinds")] = None
     value: Annotated[str, StringConstraints(max_length=512, pattern=r"^[!-~]*$")] = ""
 

@@ -86,6 +86,19 @@ def test_a_trust_is_changed_and_removed(run: Run) -> None:
     assert run("rule", "list")[1] == run("trust", "list")[1] == []
 
 
+def test_tokens_of_a_rule_and_of_a_trust_are_revoked(run: Run) -> None:
+    add(run)
+    for words, kind, value in (
+        (("--rule", "deploy"), "rule", "ci/deploy"),
+        (("--rule", "ci/deploy"), "rule", "ci/deploy"),
+        (("--trust", "ci"), "trust", "ci"),
+    ):
+        code, done = run("revoke", *words)
+        assert (code, done["kind"], done["value"], "note" in done) == (0, kind, value, False)
+    assert run("revoke", "--rule", "deplyo")[0] == 3
+    assert "is deploy meant?" in run("revoke", "--rule", "ci/deplyo")[1]["note"]
+
+
 def test_words_for_people(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     add(run)
     for words, said in (

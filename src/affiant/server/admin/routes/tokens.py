@@ -108,7 +108,7 @@ async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = 
 
 @TOKENS("POST /revocations", Role.OPERATOR, answers=documents.Revocation, status=201)
 async def revoke(call: Call, wanted: RevocationNew) -> Any:
-    """Revoke tokens: one (`jti`), a `family` of refresh tokens, or all until now of a client, a key, a task, an API."""
+    """Revoke tokens: one (`jti`), a `family` of refresh tokens, or all until now of a client, a key, and so on."""
     ended = Revocation(wanted.kind, _name(wanted), call.now, call.now + LONGEST_TOKEN)
     await _check_reach(call, wanted)
     shown = documents.Revocation.of(ended)
@@ -141,8 +141,13 @@ async def _check_reach(call: Call, wanted: RevocationNew) -> None:
     Who must stop everything at once can still do that (`all`): it ends what was issued until now.
     """
     named = wanted.value if wanted.kind == "client" else wanted.client_id
-    client = await call.context.store.clients.find(named) if named is not None else None
-    owners.check_escalation(call, *([client] if client is not None else []))
+    clients = {named} if named is not None else set[str]()
+    if wanted.kind in ("rule", "trust"):
+        rules = await call.context.store.rules.list()
+        clients = {one.client_id for one in rules if wanted.value in (one.path, one.trust)}
+    for client_id in clients:
+        client = await call.context.store.clients.find(client_id)
+        owners.check_escalation(call, *([client] if client is not None else []))
     if wanted.kind == "api" and wanted.value == call.context.identifier and call.who.role is not Role.OWNER:
         raise Rejected(Reason.ADMIN_OWNER_ONLY)
 
