@@ -233,6 +233,8 @@ def _show(done: Done, verdict: list[str]) -> None:
         warn(risk)
     if done.problem is not None:
         warn(f"{done.problem}; give them by  affiant trust update {trust['name']} --jwks FILE")
+    if not trust["enabled"]:
+        warn(f"the trust {trust['name']} is disabled:  affiant trust enable {trust['name']}")
     show(
         {"trust": trust, "rule": rule, "client": done.client, "job": "\n".join(job), "token": verdict},
         f"trust {trust['name']}: {trust['issuer']}{' (new)' if done.is_new else ''}",

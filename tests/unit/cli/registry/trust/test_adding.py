@@ -317,10 +317,12 @@ def test_a_terminal_is_asked_three_questions_at_most(
 ) -> None:
     words = shlex.split(PLATFORMS[preset].example)
     # What the example answers, in the order in which it is asked for.
-    options = dict(zip(words[1::2], words[2::2], strict=True))
+    first = next(place for place, word in enumerate(words) if word.startswith("--"))
+    arguments, options = iter(words[:first]), dict(zip(words[first::2], words[first + 1 :: 2], strict=True))
     asked = [one for one in PLATFORMS[preset].questions if one.is_asked and one.usual is None]
     assert len(asked) + 1 <= 3
-    answers = [words[0] if one.is_argument else options[f"--{one.name}"] for one in asked if one.member != "jwks_uri"]
+    needed = [one for one in asked if one.member != "jwks_uri"]
+    answers = [next(arguments) if one.is_argument else options[f"--{one.name}"] for one in needed]
     assert run_json("client", "new", words[-1])[0] == 0
     monkeypatch.setattr("sys.stdin", Terminal("\n".join([*answers, words[-1]]) + "\n"))
 
