@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +74,8 @@ class OtherGrants:
         requested_token_type: str | None = None,
     ) -> TokenResponse:
         """Return the same as `exchange`, without blocking the event loop."""
+        from asyncio import to_thread  # noqa: PLC0415 - a cached token needs no event loop
+
         asking = partial(
             self.exchange,
             subject_token,
@@ -83,7 +84,7 @@ class OtherGrants:
             subject_token_type=subject_token_type,
             requested_token_type=requested_token_type,
         )
-        return await asyncio.to_thread(asking)
+        return await to_thread(asking)
 
     def task_token(
         self, task: str, *, lifetime: int, scope: str | None = None, resource: str | None = None
