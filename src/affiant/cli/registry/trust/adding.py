@@ -116,7 +116,7 @@ for _platform in PLATFORMS.values():
 @member_options([*_RULE, *_TRUST])
 @admin_options
 def from_refused(trace_id: str, place: Place, *, yes: bool, **options: Any) -> None:
-    """Take such tokens as the one of a request that was refused.
+    """Take tokens like one that was refused.
 
     Issuer, conditions and service are proposed from the audit record of the request. If no trust had verified the
     token, its claims are what its sender wrote, and it says so: the server fetches the keys of the issuer before it

@@ -15,7 +15,7 @@ from affiant.cli.output import Listing, instant, show_list
 @admin_options
 @click.option("--since", type=Instant(), metavar="TIME", help="from this time on: 2h (ago), today, 2026-11-21 (UTC)")
 def refused(place: Place, since: float | None) -> None:
-    """List the platforms' tokens that were refused, by issuer and reason.
+    """List refused tokens by issuer and reason.
 
     \b
     affiant trust refused
