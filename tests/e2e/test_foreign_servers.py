@@ -143,18 +143,51 @@ def test_django_oauth_toolkit_takes_our_secret(tmp_path: Path, method: str) -> N
         assert service.token().scope == SCOPE
 
 
-@pytest.mark.parametrize("scenario", ["auth/client-credentials-jwt", "auth/client-credentials-basic"])
-def test_mcp_conformance(packages: Path, tmp_path: Path, scenario: str) -> None:
-    """The suite's own server and authorization server, and all of its checks."""
+def _conformance(packages: Path, folder: Path, scenario: str, *words: str) -> tuple[int, list[dict[str, Any]]]:
+    """Run our client in a scenario: its exit code, and the checks."""
     suite = packages / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
-    client = f"{sys.executable} {HERE / 'mcp_client.py'}"
-    words = ["client", "--scenario", scenario, "--command", client, "-o", str(tmp_path)]
-    command = [str(packages / NODE), str(suite), *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    checks = [check for path in tmp_path.rglob("checks.json") for check in json.loads(path.read_text())]
-    assert {check["status"] for check in checks} <= {"SUCCESS", "INFO"}
-    assert any(check["id"].startswith(scenario.removeprefix("auth/")) for check in checks), checks
+    client = " ".join([sys.executable, str(HERE / "mcp_client.py"), *words])
+    command = [
+        str(packages / NODE),
+        str(suite),
+        "client",
+        "--scenario",
+        scenario,
+        "--command",
+        client,
+        "-o",
+        str(folder),
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    checks = [check for path in folder.rglob("checks.json") for check in json.loads(path.read_text())]
+    assert checks, done.stdout + done.stderr
+    return done.returncode, checks
+
+
+@pytest.mark.parametrize(
+    ("scenario", "check"),
+    [
+        ("auth/client-credentials-jwt", "client-credentials-jwt-verified"),
+        ("auth/client-credentials-basic", "client-credentials-basic-auth"),
+        ("auth/wif-jwt-bearer", "wif-assertion-verified"),
+    ],
+)
+def test_mcp_conformance(packages: Path, tmp_path: Path, scenario: str, check: str) -> None:
+    """The suite's own server and authorization server, and all of its checks."""
+    code, checks = _conformance(packages, tmp_path, scenario)
+    assert code == 0, checks
+    assert {found["status"] for found in checks} <= {"SUCCESS", "INFO"}
+    assert check in {found["id"] for found in checks}
+
+
+@pytest.mark.parametrize("scope", ["wif.rejected", "wif.trigger-unauthorized"])
+def test_mcp_workload_that_is_refused_asks_once(packages: Path, tmp_path: Path, scope: str) -> None:
+    """A second request, or one with another grant, would be a check that says WARNING."""
+    code, checks = _conformance(packages, tmp_path, "auth/wif-jwt-bearer", scope)
+    assert code != 0  # of our client, which says so
+    assert {found["status"] for found in checks} <= {"SUCCESS", "INFO"}
+    assert [found["id"] for found in checks].count("wif-assertion-verified") == 1
+    assert "valid-bearer-token" not in {found["id"] for found in checks}
 
 
 def test_oidc_provider_refuses_and_we_say_what_was_sent(oidc_provider: Foreign) -> None:

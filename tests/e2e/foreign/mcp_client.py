@@ -1,4 +1,7 @@
-"""An MCP client of the conformance suite: the MCP SDK's transport with our `auth=`. Its last argument is the server's URL."""
+"""An MCP client of the conformance suite: the MCP SDK's transport with our `auth=`. Its last argument is the server's URL.
+
+A workload has a token of its platform; another argument is the scope that it asks for.
+"""
 
 import asyncio
 import json
@@ -21,9 +24,15 @@ def _service(url: str) -> tuple[Service, str]:
     named = re.search(r'resource_metadata="([^"]+)"', challenged.headers["www-authenticate"])
     assert named is not None
     metadata = httpx2.get(named[1]).raise_for_status().json()
-    by_secret = "client_secret" in GIVEN
-    mine = {"secret": GIVEN["client_secret"]} if by_secret else {"key": GIVEN["private_key_pem"]}
-    return Service(metadata["authorization_servers"][0], GIVEN["client_id"], **mine), metadata["resource"]
+    return _of(metadata["authorization_servers"][0]), metadata["resource"]
+
+
+def _of(issuer: str) -> Service:
+    if "valid_jwt" in GIVEN:
+        os.environ["WORKLOAD_TOKEN"] = GIVEN["valid_jwt"]
+        return Service.from_platform("env:WORKLOAD_TOKEN", issuer, scope=" ".join(sys.argv[1:-1]) or None)
+    mine = {"secret": GIVEN["client_secret"]} if "client_secret" in GIVEN else {"key": GIVEN["private_key_pem"]}
+    return Service(issuer, GIVEN["client_id"], **mine)
 
 
 async def main(url: str) -> None:
