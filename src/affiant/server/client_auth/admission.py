@@ -89,7 +89,7 @@ class Foreign(Value, frozen=True):
         trusts = [trust for issuer in self.issuers for trust in federation.find(issuer)]
         if not trusts:
             raise self.unknown()
-        return await self._verify([trust for trust in trusts if trust.record.enabled], judging)
+        return await self._verify(trusts, judging)
 
     def unknown(self) -> Rejected:
         """Return the refusal where no trust has this issuer."""
@@ -104,15 +104,21 @@ class Foreign(Value, frozen=True):
 
     async def _verify(self, trusts: Sequence[KnownTrust], judging: Judging) -> tuple[KnownTrust, Verified]:
         """Return the one trust whose key made the signature. Every failure costs a verification."""
+        enabled = [trust for trust in trusts if trust.record.enabled]
+        # Attack: a disabled trust must take as long as an enabled one. Its keys are tried too, and nothing is fetched.
+        searched = enabled or trusts
         try:
-            if not trusts:
-                raise Rejected(Reason.TRUST_DISABLED)
-            return await judging.trust_keys.verify(trusts, self.unverified, now=judging.now)
+            found = await judging.trust_keys.verify(searched, self.unverified, now=judging.now, fetches=bool(enabled))
         except Rejected as refusal:
             if refusal.reason is not Reason.SIGNATURE:
                 with suppress(Rejected):
                     compact.verify_any(self.unverified, stranger.dummy_keys(self.unverified.alg))
-            raise
+            if enabled:
+                raise
+        else:
+            if enabled:
+                return found
+        raise Rejected(Reason.TRUST_DISABLED)
 
     async def verify_by(self, trust: KnownTrust, trust_keys: TrustKeys, *, now: float) -> Verified:
         """Return the token if a key of this trust made its signature, enabled or not."""
