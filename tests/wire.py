@@ -15,7 +15,9 @@ Header = tuple[bytes, bytes]
 FORM_TYPE = (b"content-type", b"application/x-www-form-urlencoded")
 JSON_TYPE = (b"content-type", b"application/json")
 ADDRESS = "203.0.113.7"
-_SECRET_PARAMETERS = {"client_assertion", "assertion", "client_secret", "refresh_token"}
+_SECRET_PARAMETERS = {
+    "client_assertion", "assertion", "client_secret", "refresh_token", "subject_token", "actor_token",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -261,5 +261,6 @@ async def test_metadata_name_the_grants(bench: Bench, path: str) -> None:
         "client_credentials",
         "refresh_token",
         "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
     ]
     assert "none" not in document["token_endpoint_auth_signing_alg_values_supported"]

@@ -25,7 +25,10 @@ REFUSED = [
     row(3, "in the URL", Request(query=QUERY), Reason.IN_QUERY, rfc="6749 2.3.1"),
     *(
         row(3, f"{name} in the URL", Request(PAIRS.encode(), query=f"{name}=x".encode()), Reason.IN_QUERY, rfc="6749 2.3.1")
-        for name in ("client_id", "client_secret", "client_assertion", "refresh_token", "authorization_details", "scope")
+        for name in (
+            "client_id", "client_secret", "client_assertion", "refresh_token", "authorization_details", "scope",
+            "subject_token", "actor_token",
+        )
     ),
     row(5, "JSON", _typed("application/json", json.dumps(GOOD)), Reason.CONTENT_TYPE, rfc="6749 B"),
     row(5, "text", _typed("text/plain"), Reason.CONTENT_TYPE, rfc="6749 B"),

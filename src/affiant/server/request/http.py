@@ -24,7 +24,7 @@ _JSON_TYPE = re.compile(rb'application/json[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*
 # No parameter of a token request may be in the URL: URLs are logged (RFC 6749 section 2.3.1).
 _IN_QUERY = re.compile(
     rb"(?:^|&)(?:grant_type|client_id|client_secret|client_assertion|client_assertion_type|assertion"
-    rb"|refresh_token|scope|resource|authorization_details|token|code|password)=",
+    rb"|refresh_token|subject_token|actor_token|scope|resource|authorization_details|token|code|password)=",
     re.IGNORECASE,
 )
 _UNSPEAKABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
