@@ -103,6 +103,18 @@ async def test_a_change_of_nothing_ends_nothing(store: Store) -> None:
     assert await ended(store) == []
 
 
+@pytest.mark.parametrize("make_store", ["memory"], indirect=True)
+async def test_what_was_disabled_ends_nothing_when_it_is_enabled(store: Store) -> None:
+    """A revocation covers the two seconds after it, in which the next token may be issued."""
+    async with asking(store) as http:
+        await add(http, trust={**TRUST, "enabled": False}, rule={**RULE, "enabled": False})
+        for path in ("/rules/deploy", "/trusts/ci"):
+            await done(await http.patch(path, json={"enabled": True}))
+        assert await ended(store) == []
+        await done(await http.patch("/rules/deploy", json={"enabled": False}))
+        assert await ended(store) == [("rule", "ci/deploy")]
+
+
 async def test_a_trust_is_removed_with_its_rules_only_if_asked(store: Store) -> None:
     async with asking(store) as http:
         await add(http)

@@ -30,6 +30,7 @@ SHORTEST_TOKEN = 10  # seconds, as in the settings
 MAX_TEXT = 200  # characters
 MAX_CLIENT_ID = 256
 MAX_CONDITIONS, MAX_VALUES = 16, 64  # of a rule, and of one condition
+_PEM = re.compile(r"-----BEGIN ([^-]*)-----")
 # Controls, formats (invisible, or change the direction of a line), surrogates, unassigned, private use, line ends.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
 
@@ -254,6 +255,9 @@ def _check_jwks_uri(text: str) -> None:
 
 
 def _check_certificates(text: str) -> None:
+    # Danger: the file of an authority often has its private key too, which would be stored, shown and audited.
+    if not set(_PEM.findall(text)) <= {"CERTIFICATE"}:
+        raise ValueError("certificates alone: this has something else, which may be a private key")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):

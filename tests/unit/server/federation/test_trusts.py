@@ -113,6 +113,14 @@ def test_an_authority_is_for_keys_that_are_fetched(ca: str) -> None:
     assert trusts.change(stored, {"ca": ""}, now=NOW).ca is None
 
 
+def test_a_private_key_beside_the_authority_is_refused() -> None:
+    made = certificates.make_authority()
+    for text in (made.pem + made.key_pem, made.key_pem + made.pem, made.key_pem):
+        with pytest.raises(ConfigError, match="certificates alone") as refused:
+            build(ca=text.decode())
+        assert "MII" not in str(refused.value)
+
+
 def test_every_trust_can_be_disabled() -> None:
     stored = replace(build(), issuer="of an older version")
     with pytest.raises(ConfigError):

@@ -130,7 +130,8 @@ def _judging(call: Call, if_match: str | None = None) -> Condition:
 
 def _audit(call: Call, name: str) -> Audit:
     def ends(before: Rule | None, after: Rule | None) -> changes.Ended | None:
-        if before is None or before == after:
+        # One that was disabled gave none since. Its revocation would end tokens of the seconds after it is enabled.
+        if before is None or before == after or not before.enabled:
             return None
         return changes.Ended(rules.ended(before, call.now))
 

@@ -148,7 +148,8 @@ def _removing(if_match: str | None, *, with_rules: bool) -> Condition:
 
 def _audit(call: Call, name: str) -> Audit:
     def ends(before: Trust | None, after: Trust | None) -> changes.Ended | None:
-        if before is None or before == after:
+        # One that was disabled gave none since. Its revocation would end tokens of the seconds after it is enabled.
+        if before is None or before == after or not before.enabled:
             return None
         return changes.Ended(Revocation("trust", name, call.now, call.now + LONGEST_TOKEN))
 
