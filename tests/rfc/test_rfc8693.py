@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -23,25 +24,27 @@ ACCESS_TOKEN = names.ACCESS_TOKEN_TOKEN_TYPE
 CI, CI_KEY = "https://ci.example", keys.generate("ES256")
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
+@asynccontextmanager
+async def chained(**options: Any) -> AsyncIterator[Server]:
     """A shop calls the orders API, which calls the stock API for it, which calls a third one."""
-    async with running(MemoryStore()) as made:
+    async with running(MemoryStore(), **options) as made:
         await made.add_api(ORDERS, name="orders", scope=("orders.read", "stock.read"))
         await made.add_api(STOCK, name="stock", scope=("stock.read", "stock.write"))
         await made.add_api(OTHER, name="far", scope=("stock.read",))
-        scope = ("orders.read", "stock.read", "stock.write")
-        everywhere = (ORDERS, STOCK, OTHER)
-        await made.add_client("shop", scope=scope, resources=everywhere, grant_types=GRANTS)
+        members: Any = {
+            "scope": ("orders.read", "stock.read", "stock.write"),
+            "resources": (ORDERS, STOCK, OTHER),
+            "grant_types": GRANTS,
+        }
+        await made.add_client("shop", **members)
         for client_id, api in (("orders", ORDERS), ("stock", STOCK), ("far", OTHER)):
-            await made.add_client(
-                client_id,
-                names.CLIENT_SECRET_BASIC,
-                scope=scope,
-                resources=everywhere,
-                introspects=(api,),
-                grant_types=GRANTS,
-            )
+            await made.add_client(client_id, names.CLIENT_SECRET_BASIC, introspects=(api,), **members)
+        yield made
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with chained() as made:
         yield made
 
 
@@ -231,6 +234,13 @@ async def test_the_chain_is_never_cut(server: Server) -> None:
     broken: Any
     for broken in ({"sub": "a"}, {"iss": ISSUER}, "a", {"iss": ISSUER, "sub": "a", "act": {"sub": "b"}}, []):
         assert await refused(server, await server.access_token(**deep, act=broken)) == "exchange.act"
+
+
+@pytest.mark.rfc(8693, "4.1")
+async def test_the_depth_is_a_setting() -> None:
+    async with chained(exchange_depth=1) as server:
+        first = await exchanged(server, await shops_token(server))
+        assert await refused(server, first, by="stock", resource=OTHER) == "exchange.depth"
 
 
 @pytest.mark.rfc(8693, "4.1")
