@@ -1,4 +1,4 @@
-"""Our client at authorization servers that others wrote, and in the conformance suite of MCP."""
+"""Our client at authorization servers that others wrote and in the conformance suite of MCP; and our server, which trusts one of them."""
 
 import json
 import subprocess
@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from tests import npm
+from tests.certificates import authority, lasting
 from tests.e2e.foreign import glewlwyd
 from tests.loopback import free_port
-from tests.process import Child
+from tests.process import Child, Server
 
 from affiant.client import Service
 from affiant.errors import Refused
-from affiant.jose import keys
+from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
+from affiant.oauth import names
 
 HERE = Path(__file__).with_name("foreign")
 SCOPE, API = "orders.read", "https://orders.example"
@@ -100,6 +103,49 @@ def glewlwyd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreig
         child.until_listening(made.port)
         glewlwyd.register(made.port, made.configuration())
         yield made
+
+
+@pytest.fixture(scope="module")
+def trusting(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Foreign]]:
+    """A server of ours that takes what oidc-provider signs for it; their authority is a private one."""
+    port, folder = free_port(), tmp_path_factory.mktemp("oidc-issuer")
+    issuer = Foreign(f"https://127.0.0.1:{port}", port, folder)
+    certificate, key = lasting(dn="CN=issuer", ip=("127.0.0.1",), by=authority()).write(folder, "tls")
+    server = Server(tmp_path_factory.mktemp("trusting"), environment={"AFFIANT_JWKS_URI_ALLOW": "127.0.0.1"})
+    more = {"audience": server.issuer, "certificate": str(certificate), "key": str(key)}
+    environment = issuer.environment(**more) | {"MODULES": str(packages)}
+    with Child.start(folder, str(packages / NODE), str(HERE / "oidc_issuer.mjs"), **environment) as child, server:
+        server.add_api()
+        (server.folder / "ca.pem").write_bytes(authority().pem)
+        words = ("--sub", "build:42", "--when", "/build/branch=main", "--ca", "ca.pem", "--scope", SCOPE)
+        server.affiant("trust", "add", "generic", issuer.issuer, "--name", "builds", *words, "--new-client", "build")
+        server.affiant("trust", "update", "builds", "--replay", "if-present")  # an ID token has no jti
+        child.until_listening(port)
+        yield server, issuer
+
+
+def _signed(issuer: Foreign, alg: str, use: str) -> str:
+    """A JWT for our server."""
+    return (
+        httpx2.get(f"{issuer.issuer}/jwt/{alg}/{use}", verify=authority().trust(), timeout=20).raise_for_status().text
+    )
+
+
+@pytest.mark.parametrize("alg", ["ES256", "RS256"])
+def test_our_server_takes_what_oidc_provider_signs(trusting: tuple[Server, Foreign], tmp_path: Path, alg: str) -> None:
+    """Its keys are found by discovery over https."""
+    server, issuer = trusting
+    (tmp_path / "token").write_text(_signed(issuer, alg, "idtoken"))
+    for carrier in ("assertion", "client_assertion"):
+        got = Service.from_platform(f"file:{tmp_path / 'token'}", server.issuer, carrier=carrier).token()
+        assert compact.parse(got.value).claims["rule"] == "builds/build"
+
+
+def test_our_server_takes_no_logout_token(trusting: tuple[Server, Foreign]) -> None:
+    """It has the issuer, the key, the audience and the `sub` of a workload's token."""
+    server, issuer = trusting
+    reply = server.token(grant_type=names.JWT_BEARER, assertion=_signed(issuer, "ES256", "logout"))
+    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_grant")
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
