@@ -82,7 +82,10 @@ def test_the_right_pins_of_each_platform_are_taken(good: Good) -> None:
 TAKEN = {
     "sub-with-ids": ("github", {"sub": "repo:acme@65/app@74:ref:refs/heads/main"}),
     "environment-and-owner": ("github", {"repository_owner_id": "65", "environment": "production"}),
-    "workflow": ("github", {"repository_id": "74", "job_workflow_ref": "acme/ci/.github/workflows/deploy.yml@refs/**"}),
+    "workflow": (
+        "github",
+        {"repository_id": "74", "job_workflow_ref": "acme/ci/.github/workflows/deploy.yml@refs/heads/**"},
+    ),
     "tags-of-a-repository": ("github", {"repository_id": "74", "ref": "refs/tags/v*"}),
     "protected-environment": ("gitlab", {"project_id": "20", "environment_protected": "true"}),
     "accounts-of-a-namespace": ("kubernetes", {"sub": "system:serviceaccount:shop:orders-*"}),
@@ -126,6 +129,17 @@ BAD = {
     "bare-branch": ("github", {"repository_id": "74", "ref": "main"}, "such as refs/heads/main"),
     "every-ref": ("github", {"repository_id": "74", "ref": "refs/**"}, "such as refs/heads/main"),
     "pull-request": ("github", {"repository_id": "74", "ref": "refs/pull/7/merge"}, "such as refs/heads/main"),
+    "workflow-of-pull-requests": (
+        "github",
+        {"repository_id": "74", "job_workflow_ref": "acme/ci/.github/workflows/deploy.yml@refs/**"},
+        "of a branch, a tag or a commit",
+    ),
+    "workflow-of-a-pull-request": (
+        "github",
+        {"repository_id": "74", "job_workflow_ref": "acme/ci/.github/workflows/deploy.yml@refs/pull/7/merge"},
+        "of a branch, a tag or a commit",
+    ),
+    "sub-of-every-branch": ("github", {"repository_id": "74", "sub": "repo:acme/app:**"}, "refs/heads/main"),
     "actor": ("github", {"actor": "octocat", **MAIN}, "repository_id"),
     "gitlab-path": ("gitlab", {"project_path": "acme/app", "ref_protected": "true"}, "project_id"),
     "gitlab-any-branch": ("gitlab", {"project_id": "20", "ref": "main"}, "ref_protected"),
@@ -202,6 +216,7 @@ def test_names_pass_with_names_only_and_a_warning(name: str) -> None:
     [
         ("github", {"actor": "octocat"}),
         ("github", MAIN),
+        ("github", {"sub": "repo:acme/app:**"}),
         ("google", {"email": "deploy@acme-prod.iam.gserviceaccount.com"}),
         ("kubernetes", {"/kubernetes.io/namespace": "shop"}),
         ("vercel", {"owner": "acme"}),

@@ -67,7 +67,12 @@ GITHUB = Platform(
         "repository_owner_id": NUMBER,
         "repository": Shape("OWNER/REPOSITORY", "[^/]+/[^/]+", "[^/]+/[^/]*"),
         "ref": Shape("a full ref, such as refs/heads/main", "refs/(heads|tags)/.+", "refs/(heads|tags)/.*"),
-        "job_workflow_ref": Shape("OWNER/REPOSITORY/PATH@REF", "[^/]+/[^/]+/.+@.+", "[^/]+/[^/]+/.+"),
+        # Attack: a pull request changes the workflow, whose ref is then that of the pull request.
+        "job_workflow_ref": Shape(
+            "OWNER/REPOSITORY/PATH@REF, of a branch, a tag or a commit",
+            "[^/]+/[^/]+/.+@(?!refs/pull/).+",
+            "[^/]+/[^/]+/.+@refs/(heads|tags)/.*",
+        ),
         "sub": Shape("repo:OWNER@ID/REPOSITORY@ID:...", "repo:[^/]+/.+", "repo:[^/]+/.*|repo:[^/]+@"),
         "ref_protected": YES,
     },
