@@ -94,7 +94,8 @@ async def _judge_trust(draft: Draft, change: PlannedChange) -> None:
         built, later = await draft.trust(change.name), change.members
         await draft.need_for_rules(change.name)
     if later:
-        built = trusts.build_changed(call, built, _parse(TrustChanges, later))
+        before, built = built, trusts.build_changed(call, built, _parse(TrustChanges, later))
+        judged_trusts.check_rules(before, built, await draft.all_rules())
     if change.action == "create" or built.enabled:
         judged_trusts.check_apart(built, await draft.all_trusts())
     draft.trusts[change.name] = built

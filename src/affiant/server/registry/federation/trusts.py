@@ -70,6 +70,18 @@ def check_apart(trust: Trust, others: Iterable[Trust]) -> None:
             )
 
 
+def check_rules(before: Trust, after: Trust, rules: Iterable[Rule]) -> None:
+    """Raise ConfigError if a rule of the trust rests on what the trust refuses no more."""
+    if not after.enabled or (before.enabled and before.refuses == after.refuses):
+        return
+    for rule in rules:
+        if rule.trust == after.name and rule.enabled:
+            try:
+                platforms.check_rule(after, rule)
+            except ConfigError as error:
+                raise ConfigError(f"the rule {rule.name}: {error}") from None
+
+
 def check_removable(trust: Trust, rules: Iterable[Rule]) -> None:
     """Raise ConfigError if the trust has rules."""
     found = sorted(rule.name for rule in rules if rule.trust == trust.name)

@@ -133,6 +133,8 @@ def _judging(call: Call) -> Condition:
                 owners.check_escalation(call, *([client] if client is not None else []))
         if before is None or after.enabled:
             trusts.check_apart(after, (yield Rows(RECORDS)))
+        if before is not None:
+            trusts.check_rules(before, after, (yield Rows(RULES)))
 
     return judge
 
