@@ -168,6 +168,38 @@ def exchange_authlib() -> None:
     assert found["scope"] == SCOPE, found
 
 
+def platform_requests_oauth2client() -> None:
+    from requests_oauth2client import BaseClientAssertionAuthenticationMethod, OAuth2Client, PublicApp
+
+    class Workload(BaseClientAssertionAuthenticationMethod):
+        def client_assertion(self, audience: str) -> str:
+            return TOKEN
+
+    as_grant = OAuth2Client(TOKEN_ENDPOINT, issuer=ISSUER, auth=PublicApp(CLIENT_ID), testing=True)
+    assert as_grant.jwt_bearer(TOKEN, resource=RESOURCE).scope == SCOPE
+    assert as_grant.jwt_bearer(TOKEN, resource=RESOURCE, dpop=True).token_type == "DPoP"
+    workload = Workload(CLIENT_ID, 60, str, ISSUER, None)
+    as_client = OAuth2Client(TOKEN_ENDPOINT, issuer=ISSUER, auth=workload, testing=True)
+    assert as_client.client_credentials(resource=RESOURCE).scope == SCOPE
+
+
+def platform_authlib() -> None:
+    from authlib.integrations.requests_client import OAuth2Session
+
+    session = OAuth2Session(CLIENT_ID, token_endpoint_auth_method="none")
+    jwt_bearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    as_grant = session.fetch_token(TOKEN_ENDPOINT, grant_type=jwt_bearer, assertion=TOKEN, resource=RESOURCE)
+    assert as_grant["scope"] == SCOPE, as_grant
+    as_client = session.fetch_token(
+        TOKEN_ENDPOINT,
+        grant_type="client_credentials",
+        client_assertion=TOKEN,
+        client_assertion_type="urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        resource=RESOURCE,
+    )
+    assert as_client["scope"] == SCOPE, as_client
+
+
 def databricks() -> None:
     from databricks.sdk.core import Config
 

@@ -58,6 +58,31 @@ const recipes = {
     }
   },
 
+  async platform_oauth4webapi() {
+    const oauth = await import("oauth4webapi");
+    const issuer = new URL(ISSUER), insecure = { [oauth.allowInsecureRequests]: true };
+    const found = await oauth.discoveryRequest(issuer, { algorithm: "oauth2", ...insecure });
+    const server = await oauth.processDiscoveryResponse(issuer, found);
+    const type = "urn:ietf:params:oauth:grant-type:jwt-bearer", client = { client_id: CLIENT_ID };
+    const workload = (server, client, body) => {
+      body.set("client_assertion", TOKEN);
+      body.set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    };
+    const pair = await oauth.generateKeyPair("ES256");
+    for (const DPoP of [undefined, oauth.DPoP(client, pair)]) {
+      const parameters = { assertion: TOKEN, resource: RESOURCE };
+      const asGrant = await oauth.processGenericTokenEndpointResponse(server, client, await oauth.genericTokenEndpointRequest(
+        server, client, oauth.None(), type, parameters, { DPoP, ...insecure },
+      ));
+      const asClient = await oauth.processClientCredentialsResponse(server, client, await oauth.clientCredentialsGrantRequest(
+        server, client, workload, { resource: RESOURCE }, { DPoP, ...insecure },
+      ));
+      for (const token of [asGrant, asClient]) {
+        token.scope === SCOPE && token.token_type === (DPoP ? "dpop" : "bearer") || fail(JSON.stringify(token));
+      }
+    }
+  },
+
   async mcp() {
     const { auth } = await import("@modelcontextprotocol/sdk/client/auth.js");
     const { PrivateKeyJwtProvider } = await import("@modelcontextprotocol/sdk/client/auth-extensions.js");
