@@ -64,9 +64,12 @@ def find_issuers(unverified: Unverified) -> tuple[str, ...]:
     if sub is None or iss == sub:
         return ()
     domain = spiffe_id.find_domain(sub)
-    if domain is None and spiffe_id.is_domain(sub):
+    if not isinstance(iss, str) or iss == domain:
+        iss = None
+    # Attack: the authority of one trust domain, named in iss, signs for a workload of another, or for none.
+    if (domain is None and spiffe_id.is_domain(sub)) or (iss is not None and spiffe_id.is_domain(iss)):
         raise no_spiffe_id(sub)
-    return tuple(issuer for issuer in (domain, iss) if isinstance(issuer, str))
+    return tuple(issuer for issuer in (domain, iss) if issuer is not None)
 
 
 def no_spiffe_id(sub: object) -> Rejected:

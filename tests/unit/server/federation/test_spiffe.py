@@ -167,6 +167,19 @@ async def test_sub_that_only_resembles_a_spiffe_id(server: Server, sub: str, car
     assert await refused(server, svid(sub=sub, iss="https://spire.example"), carrier) == "trust.spiffe_id"
 
 
+@pytest.mark.attack(318)
+@pytest.mark.parametrize("carrier", GRANTS)
+@pytest.mark.parametrize("sub", ["job", "", f"{OTHER_DOMAIN}/ns/prod/billing", f"{DOMAIN}.evil/billing"])
+async def test_iss_makes_no_trust_domain_of_a_token(server: Server, sub: str, carrier: str) -> None:
+    """The authority of a domain signs for its own workloads alone, whatever rule is there."""
+    await server.store.rules.add(Rule("any", "acme", "shop", (ClaimCondition("iss", (DOMAIN,)),)))
+    assert await refused(server, svid(iss=DOMAIN, sub=sub), carrier) in ("trust.spiffe_id", "assertion.issuer_subject")
+
+
+async def test_iss_may_be_the_trust_domain(server: Server) -> None:
+    assert (await granted(server, svid(iss=DOMAIN)))["client_id"] == "billing"
+
+
 async def test_assertion_type_of_spiffe_is_for_svids_alone(server: Server) -> None:
     """Nor does it lead to a trust that is no trust domain, whatever iss says."""
     document = json.dumps({"keys": [member(SIGNER, None)]})

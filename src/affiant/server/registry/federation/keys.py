@@ -58,7 +58,7 @@ class TrustKeys:
     async def verify(
         self, trusts: Sequence[KnownTrust], unverified: Unverified, *, now: float, fetches: bool = True
     ) -> tuple[KnownTrust, Verified]:
-        """Return the one of these trusts, all of one issuer, whose key made the signature.
+        """Return the one of these trusts, all that a token may be of, whose key made the signature.
 
         Sets are fetched again for a missing key only if no known key made it, so a trust whose issuer is away does not
         delay the tokens of another. Raises TRUST_AMBIGUOUS where two trusts share the key, and SIGNATURE, or a reason
