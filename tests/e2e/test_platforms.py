@@ -27,6 +27,7 @@ from tests.unit.client.platforms.imitation import Platform, install_program, wor
 from affiant import Service
 from affiant.errors import Refused
 from affiant.jose import compact
+from affiant.oauth import names
 from affiant.server.registry.directory import FRESH_SECONDS
 
 PAGE = PAGES.parent / "platforms.md"
@@ -224,6 +225,33 @@ def test_the_one_token_of_a_job_is_taken_once(shop: Shop, job: Job) -> None:
 
     assert refused.value.error == "invalid_grant"
     assert os.environ[next(iter(job.variables))] not in str(refused.value)
+
+
+@pytest.mark.rfc(7523, "2.1")
+@pytest.mark.parametrize("audience", ["{issuer}", "{issuer}/token"])
+def test_the_request_of_an_mcp_client_is_answered(shop: Shop, audience: str) -> None:
+    """SEP-1933: the grant, the assertion and the resource; neither a client_id nor a scope."""
+    token = asked(good("spiffe"), audience.format(issuer=shop.issuer))
+
+    reply = shop.readers.server.token(grant_type=names.JWT_BEARER, assertion=token, resource=shop.api)
+
+    assert reply.status_code == 200, reply.text
+    assert reply.json().keys() == {"access_token", "token_type", "expires_in", "scope"}
+    assert compact.parse(reply.json()["access_token"]).claims["aud"] == shop.api
+
+
+@pytest.mark.rfc(7523, "3.1")
+@pytest.mark.parametrize("wrong", ["audience", "expired", "signature"])
+def test_the_request_of_an_mcp_client_is_refused(shop: Shop, wrong: str) -> None:
+    token = {
+        "audience": lambda: asked(good("spiffe"), "https://wrong.example"),
+        "expired": lambda: asked(good("spiffe").lasting(-120), shop.issuer),
+        "signature": lambda: asked(good("spiffe"), shop.issuer)[:-4] + "AAAA",
+    }[wrong]()
+
+    reply = shop.readers.server.token(grant_type=names.JWT_BEARER, assertion=token, resource=shop.api)
+
+    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_grant")
 
 
 GRANTS = "--grant client_credentials --grant urn:ietf:params:oauth:grant-type:token-exchange"
