@@ -216,6 +216,7 @@ def test_the_code_of_the_page_calls_the_api(shop: Shop, job: Job) -> None:
     assert shop.call(found["token"].value).status_code == 200
 
 
+@pytest.mark.attack(329)
 @pytest.mark.parametrize("job", ["gitlab"], indirect=True)
 def test_the_one_token_of_a_job_is_taken_once(shop: Shop, job: Job) -> None:
     job.service(shop.issuer).token()
@@ -278,6 +279,7 @@ def cluster(shop: Shop, name: str, folder: Path) -> Service:
     return Service.from_platform(f"kubernetes:{folder}/token.jwt", shop.issuer, carrier="client_assertion")
 
 
+@pytest.mark.attack(331)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_what_a_rule_or_a_trust_gave_ends_with_it(shop: Shop, ending: str, tmp_path: Path) -> None:
     """At a guard in a process of its own: the token, and the one for a task that was made of it."""

@@ -197,6 +197,7 @@ async def test_the_guard_returns_the_transaction(server: Server) -> None:
     assert await page["handle"](headers(token)) == ("shop", {"order": 7})
 
 
+@pytest.mark.attack(332)
 async def test_the_guard_refuses_everything_else(server: Server) -> None:
     access = await presented(server)
     token = await issued(server, access)
@@ -226,6 +227,7 @@ async def test_the_guard_refuses_everything_else(server: Server) -> None:
     assert error.value.reason is Reason.TOKEN_EXPIRED
 
 
+@pytest.mark.attack(332)
 async def test_no_guard_of_access_tokens_takes_one(server: Server) -> None:
     token = await issued(server, await presented(server))
     api = Guard(server.issuer, audience=DOMAIN, http=server.http, clock=lambda: server.clock.now)
@@ -236,6 +238,7 @@ async def test_no_guard_of_access_tokens_takes_one(server: Server) -> None:
         Issuer(server.issuer, accept_typ=("txntoken+jwt",))
 
 
+@pytest.mark.attack(332)
 async def test_neither_introspection_nor_authentication_takes_one(server: Server) -> None:
     token = await issued(server, await presented(server))
     form = {"client_assertion": server.assertion("gateway"), "client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE}

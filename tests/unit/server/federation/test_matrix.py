@@ -54,6 +54,7 @@ async def test_good_token_gets_its_own_client(server: Server, platform: str, car
     assert not {"refresh_token", "src", "act", "email", "subject_mode"} & set(found)
 
 
+@pytest.mark.attack(328)
 @pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
 async def test_trap_is_refused_beside_the_good_token(trap: Trap) -> None:
     async with trusting(trap.beside) as server:
@@ -118,6 +119,7 @@ async def test_key_of_one_platform_speaks_for_no_other(server: Server, victim: s
             assert reason in {"trust.key_unknown", "trust.keys_unavailable"}
 
 
+@pytest.mark.attack(329)
 @pytest.mark.parametrize("platform", GOOD)
 async def test_second_use_is_as_the_trust_says(server: Server, platform: str) -> None:
     good = GOOD[platform]
@@ -138,6 +140,7 @@ async def test_token_that_is_reused_by_design_is_taken_fifty_times(server: Serve
     assert len({one["jti"] for one in found}) == 50
 
 
+@pytest.mark.attack(329)
 @pytest.mark.parametrize(("platform", "taken"), [("github", 1), ("kubernetes", 20)])
 async def test_one_token_many_times_at_once(server: Server, platform: str, taken: int) -> None:
     """Attack: whoever sees a token races its owner, by the other carrier too."""
@@ -266,6 +269,7 @@ async def test_two_clusters_with_one_issuer_are_told_apart_by_their_keys() -> No
         assert (await ask(server, cluster.sign(good.token, by=new)))["client_id"] == "second"
 
 
+@pytest.mark.attack(330)
 async def test_two_trusts_with_one_issuer_and_one_key_are_ambiguous() -> None:
     good = GOOD["kubernetes"]
     async with trusting(good) as server:
@@ -369,6 +373,7 @@ async def test_spiffe_token_with_an_issuer_is_of_its_trust_domain() -> None:
 # --- One token, one client
 
 
+@pytest.mark.attack(330)
 async def test_two_rules_are_ambiguous_until_the_client_is_named(server: Server) -> None:
     """A matrix of rules: one for the branch, and a wider one for the repository with a client of its own."""
     await server.add_client("wide", names.FEDERATED_JWT)

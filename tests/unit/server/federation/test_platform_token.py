@@ -105,6 +105,7 @@ async def test_the_answer_has_the_least_that_rule_api_and_token_allow(server: Se
     assert (await ask(server, token(server)))[1]["error_uri"].endswith("/errors/ceiling.nothing_left")
 
 
+@pytest.mark.attack(331)
 async def test_a_disabled_trust_and_a_disabled_rule_refuse_at_once(server: Server) -> None:
     await server.store.rules.update("deploy", lambda rule: replace(rule, enabled=False))
     assert (await ask(server, token(server)))[1]["error_uri"].endswith("/errors/rule.none")

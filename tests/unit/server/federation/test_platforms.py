@@ -185,6 +185,7 @@ BAD = {
 }  # fmt: skip
 
 
+@pytest.mark.attack(328)
 @pytest.mark.parametrize(("preset", "conditions", "words"), BAD.values(), ids=BAD)
 def test_a_rule_that_identifies_no_workload_is_refused(preset: str, conditions: Conditions, words: str) -> None:
     found = trust(preset)

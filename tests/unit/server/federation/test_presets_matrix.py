@@ -74,6 +74,7 @@ async def test_pasted_token_and_its_like_get_the_client(platform: str) -> None:
         assert (await ask(server, signed(good.token, server.clock.now)))["client_id"] == platform
 
 
+@pytest.mark.attack(328)
 @pytest.mark.parametrize("name", [name for name in TRAPS if name not in BEYOND])
 async def test_trap_gets_nothing_from_the_preset(name: str) -> None:
     trap = TRAPS[name]

@@ -55,6 +55,7 @@ async def test_a_child_has_its_own_sub_and_the_keys_of_the_blueprint(server: Ser
     assert reply.status_code == 401
 
 
+@pytest.mark.attack(333)
 async def test_a_disabled_blueprint_ends_its_clients(server: Server) -> None:
     claims = [await claims_of(server, name) for name in ("planner-1", "planner-2")]
     await revoke(server, "client", "planner-1")
@@ -68,6 +69,7 @@ async def test_a_disabled_blueprint_ends_its_clients(server: Server) -> None:
     assert (await server.post(server.form(server.assertion("planner-1")))).status_code == 401
 
 
+@pytest.mark.attack(333)
 async def test_a_revoked_key_of_the_blueprint_ends_what_its_clients_got_with_it(server: Server) -> None:
     claims = await claims_of(server, "planner-1")
     await revoke(server, "key", str(rule.of_key("planner", KEY.public().thumbprint)))
