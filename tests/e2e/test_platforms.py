@@ -187,7 +187,9 @@ def test_a_file_that_is_rotated_is_read_for_each_token(shop: Shop, job: Job) -> 
     job.path.write_text(job.sign(job.audience))
     assert service.token().value == first
 
-    ahead = good(job.preset).lifetime - 10  # the access token lives no longer than the platform's
+    longest = good(job.preset).lifetime
+    assert longest is not None
+    ahead = longest - 10  # the access token lives no longer than the platform's
     second = service.token().value
 
     assert second != first
