@@ -9,7 +9,7 @@ from tests.attacks.callers import ask, hire
 from tests.attacks.federating import CI_KEY, RULE, exchange, job, subject, trust
 
 from affiant.jose import compact
-from affiant.oauth import introspection, names
+from affiant.oauth import introspection, names, revocations
 from affiant.reasons import Reason
 from affiant.testing import ISSUER, NOW
 
@@ -213,3 +213,17 @@ async def test_an_operator_sees_that_a_child_is_revoked(bench: Bench) -> None:
     assert await revoked() == [False] * 3
     assert (await bench.send(bench.signed("c2", path="/revoke", token=child))).status == 200
     assert await revoked() == [False, True, True]
+
+
+@pytest.mark.attack(327)
+async def test_a_child_exchanged_by_a_platforms_token_outlives_no_blueprint(bench: Bench) -> None:
+    """Who disables a blueprint ends its children, also where a rule named the child, and another client acts for it."""
+    await trust(bench, RULE, audiences=(API,))
+    await subject(bench)
+    await bench.change_client("c1", kind="agent", blueprint="bound")
+    claims = await _claims(bench, job(aud=API), subject_token_type=names.JWT_TOKEN_TYPE)
+    assert (claims["sub"], claims["client_id"], claims["sub_profile"]) == ("c1", "c2", "ai_agent")
+    assert ("client", "bound") in revocations.named(claims)
+    await bench.change_client("bound", enabled=False)
+    again = exchange(bench, job(aud=API), subject_token_type=names.JWT_TOKEN_TYPE)
+    await bench.denied(again, Reason.EXCHANGE_REVOKED)

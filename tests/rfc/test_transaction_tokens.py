@@ -11,11 +11,11 @@ import pytest
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
-from affiant.oauth import names
+from affiant.oauth import names, revocations
 from affiant.reasons import Reason
 from affiant.resource import Guard, Issuer, TxnGuard
 from affiant.server.settings.options import Options
-from affiant.testing import ABSENT, Server, basic
+from affiant.testing import ABSENT, KEY, Server, basic
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "transaction-tokens.md"
 OUTSIDE, DOMAIN, OTHER_DOMAIN = "https://orders.example", "https://mesh.example", "https://other-mesh.example"
@@ -257,3 +257,10 @@ async def test_the_end_of_the_first_token_ends_every_token_of_the_transaction(se
     with pytest.raises(Rejected) as error:
         await (await guard(server)).check(headers(again))
     assert error.value.reason is Reason.TOKEN_REVOKED
+
+
+async def test_the_end_of_a_workload_or_its_key_ends_the_tokens_that_it_got(server: Server) -> None:
+    token = await issued(server, await presented(server))
+    key = KEY.public().thumbprint
+    named = revocations.named(claims_of(token))
+    assert {("client", "gateway"), ("key", f"gateway {key}")} <= named.keys()

@@ -59,15 +59,11 @@ class Caller(Value, frozen=True):
     @property
     def parents(self) -> tuple[dict[str, Any], ...]:
         """The blueprint of the client and its key, with which the tokens of the client end (see revocations.named)."""
-        blueprint, key = self.client.blueprint, self.thumbprint
-        if blueprint is None:
-            return self.foreign
-        return ({"client_id": blueprint} | ({"client_key": key} if key is not None else {}), *self.foreign)
+        return (*parents_of(self.client, self.thumbprint), *self.foreign)
 
     @property
     def sub_profile(self) -> str | None:
-        """The kind of subject that the client is, in its tokens (OAuth Actor Profile); None for a plain service."""
-        return names.AI_AGENT if self.client.kind == names.AGENT else None
+        return profile_of(self.client)
 
     @property
     def credential(self) -> str | None:
@@ -77,3 +73,15 @@ class Caller(Value, frozen=True):
     @property
     def demands(self) -> Demands:
         return self.registered.demands
+
+
+def parents_of(client: Client, key: str | None = None) -> tuple[dict[str, Any], ...]:
+    """Return the entry of `parents` in each token of a client with a blueprint; `key` is one of the blueprint."""
+    if client.blueprint is None:
+        return ()
+    return ({"client_id": client.blueprint} | ({"client_key": key} if key is not None else {}),)
+
+
+def profile_of(client: Client) -> str | None:
+    """Return the kind of subject that a client is, in its tokens (OAuth Actor Profile); None for a plain service."""
+    return names.AI_AGENT if client.kind == names.AGENT else None

@@ -125,8 +125,14 @@ def _of_transaction(
         tctx=transaction.tctx,
         rctx=transaction.rctx,
         act=subject.act,
-        parents=(*subject.parents, {"client_id": caller.client_id}, *caller.parents),
+        parents=(*subject.parents, _workload(caller), *caller.parents),
     )
+
+
+def _workload(caller: Caller) -> dict[str, str]:
+    """Return the entry of `parents` by which a transaction token ends with its workload, and with the key of that."""
+    key = caller.thumbprint
+    return {"client_id": caller.client_id} | ({"client_key": key} if key is not None else {})
 
 
 def _token_type(decision: Decision, subject: Subject) -> str:

@@ -13,7 +13,7 @@ from affiant.reasons import Reason
 from affiant.server.client_auth.admission import Admission, Foreign
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.registry.directory import Directory, RegisteredClient
-from affiant.server.request.caller import Caller, Ceiling
+from affiant.server.request.caller import Caller, Ceiling, parents_of, profile_of
 from affiant.server.request.notes import Exchanged, Request
 from affiant.server.token import active
 from affiant.server.token.active import ActiveToken
@@ -144,13 +144,14 @@ def _own(found: ActiveToken, client: RegisteredClient, directory: Directory) -> 
 
 
 def _foreign(admission: Admission, client: RegisteredClient, directory: Directory) -> SubjectToken:
-    # Of a foreign token only may_act and cnf are read: they restrict it.
+    # Of a foreign token only may_act and cnf are read: they restrict it. The rest is what the client's own tokens have.
     claims = {name: value for name, value in admission.token.claims.items() if name in ("may_act", "cnf")}
+    named = {"client_id": client.client_id, "rule": admission.rule.path}
     return SubjectToken(
         client_id=client.client_id,
         sub=client.client_id,
-        claims={**claims, "sub": client.client_id},
-        parents=({"client_id": client.client_id, "rule": admission.rule.path}, *admission.parents),
+        claims={**claims, "sub": client.client_id, "sub_profile": profile_of(client.record)},
+        parents=(named, *parents_of(client.record), *admission.parents),
         ceilings=(admission.ceiling, _registered(client, directory)),
         exchanged=Exchanged(claim=admission.claim),
         source=admission.source,
