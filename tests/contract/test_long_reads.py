@@ -19,11 +19,12 @@ from affiant.server.admin.app import OPERATIONS
 from affiant.server.admin.routes.operation import Operation
 from affiant.storage.entries import AuditRecord, Entry, RefreshToken, Revocation
 from affiant.storage.ports import Store
-from affiant.storage.records import Api, Client, InitialAccessToken
+from affiant.storage.records import Api, ClaimCondition, Client, InitialAccessToken, Rule, Trust
 from affiant.testing import Server
 
 ROWS = 60
 FEW = "/signing-keys"  # of which no server has many
+QUARTERS = {"/apis", "/initial-access-tokens", "/trusts", "/rules"}  # of which there are a quarter as many
 TOKEN = RefreshToken(b"", "f", "c", ("read",), "https://a", NOW, NOW + 1000, NOW + 1500)
 EXPLAINED = {
     "request": f"curl {ISSUER}/token -d client_id=client-x -d client_secret=s -d grant_type=client_credentials"
@@ -58,6 +59,8 @@ async def _add(store: Store, number: int) -> None:
         url = f"https://api{number:03}.example"
         await store.apis.add(Api(url, "api", ("read",), is_default=False, created_at=NOW))
         await store.initial_access_tokens.add(InitialAccessToken(str(number), digest, (), (), NOW, NOW + 600, 1))
+        await store.trusts.add(Trust(f"t{number:03}", f"https://issuer{number:03}.example"))
+        await store.rules.add(Rule(f"r{number:03}", f"t{number:03}", "client-0001", (ClaimCondition("sub", ("s",)),)))
 
 
 async def test_health_is_answered_while_each_is_read(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +80,7 @@ def _rows(route: Operation) -> int:
     """How many it looks at, a slice each; the search for a name has slices of its own."""
     if route.path == FEW or route.path.startswith("/explain") or route.method == "POST":
         return 1
-    return ROWS // 4 if route.path in ("/apis", "/initial-access-tokens") else ROWS
+    return ROWS // 4 if route.path in QUARTERS else ROWS
 
 
 async def _read(server: Server, route: Operation, query: dict[str, str], accept: str) -> int:

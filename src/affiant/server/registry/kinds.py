@@ -256,7 +256,7 @@ def _check_jwks_uri(text: str) -> None:
 
 def _check_certificates(text: str) -> None:
     # Danger: the file of an authority often has its private key too, which would be stored, shown and audited.
-    if not set(_PEM.findall(text)) <= {"CERTIFICATE"}:
+    if not text.isascii() or not set(_PEM.findall(text)) <= {"CERTIFICATE"}:
         raise ValueError("certificates alone: this has something else, which may be a private key")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
