@@ -1,6 +1,7 @@
 """What an exchange would give, by each layer, from its captured form; nothing is issued or used up."""
 
 import json
+import shlex
 from urllib.parse import parse_qsl, urlencode
 
 from tests.unit.server.explain.conftest import API, Place
@@ -72,3 +73,28 @@ async def test_the_token_of_a_platform_that_no_rule_fits(place: Place) -> None:
         assert one.fix.line == "affiant rule update job --when repository_id=43"
         assert [other.reason for other in one.also] == [Reason.RULE_NONE]
         assert (one.trust, one.rules[0].rule) == ("ci", "job")
+
+
+async def test_long_claims_push_no_condition_out_of_the_proposed_rule(place: Place) -> None:
+    """The record has no room for all conditions; the command that mends the rule has each of them all the same."""
+    key, refs = keys.generate("ES256"), tuple(f"refs/heads/{number}{'x' * 200}" for number in range(6))
+    jwks = json.dumps({"keys": [key.public().to_jwk()]})
+    notes = {f"note{number}": str(number) * 120 for number in range(4)}
+    wanted = (
+        *(ClaimCondition(name, (value,)) for name, value in notes.items()),
+        ClaimCondition("ref", refs),
+        ClaimCondition("owner_id", ("42",)),
+        ClaimCondition("stage", ("test",)),
+    )
+    await place.store.trusts.add(Trust("ci", "https://ci.example", jwks=jwks))
+    await place.store.rules.add(Rule("job", "ci", WORKER, wanted))
+    claims = {"iss": "https://ci.example", "sub": "job", "aud": ISSUER, "owner_id": "42", "ref": refs[5], **notes}
+    text = compact.sign({}, {**claims, "stage": "live", "jti": "j", "iat": NOW, "exp": NOW + 300}, key)
+    reply = await place.server.post(testing.form(text))
+    record = await place.store.audit_log.find(reply.json()["trace_id"])
+    assert record is not None
+    assert "owner_id" not in record["nearest"]
+    found = await place.explainer.explain_record(record)
+    assert found.fix is not None
+    pairs = shlex.split(found.fix.line)[5::2]
+    assert pairs == [*(f"{claim}={value}" for claim, values in wanted for value in values), "stage=live"]

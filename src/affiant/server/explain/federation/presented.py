@@ -86,8 +86,16 @@ def of_record(record: dict[str, Any], federation: Federation) -> Presented | Non
     rule = str(record.get("rule") or "").partition("/")[2]
     if found.trust is not None:
         found.chosen = next((one for one in found.trust.rules if one.name == rule), None)
-    found.rules = (found.nearest,) if found.nearest is not None and found.nearest.rule else ()
+    if found.nearest is not None and found.nearest.rule:
+        found.rules = (found.nearest,)
+        found.nearest = _completed(found.nearest, found.trust)
     return found
+
+
+def _completed(found: Nearest, trust: KnownTrust | None) -> Nearest:
+    rules = trust.rules if trust is not None else ()
+    rule = next((one for one in rules if one.name == found.rule), None)
+    return found if rule is None else nearest.complete(found, rule)
 
 
 def elsewhere(claims: dict[str, Any]) -> Presented:

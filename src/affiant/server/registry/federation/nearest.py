@@ -94,5 +94,18 @@ def parse(text: str | None) -> Nearest | None:
         return None
 
 
+def complete(found: Nearest, rule: Rule) -> Nearest:
+    """Return it with every condition and value of the rule, of which a record keeps those alone that have room.
+
+    Attack: long claims push a condition out of the record, and the change of the rule that is proposed would drop it.
+    """
+    kept = {one.claim: one for one in found.conditions}
+    whole = [
+        msgspec.structs.replace(kept.get(claim) or Compared(claim, values, None, met=True), expected=values)
+        for claim, values in rule.conditions
+    ]
+    return msgspec.structs.replace(found, conditions=tuple(whole))
+
+
 def _shortened(expected: Sequence[Scalar]) -> tuple[Scalar, ...]:
     return tuple(claims_of.shorten(one) if isinstance(one, str) else one for one in expected[:_MAX_VALUES])
