@@ -212,7 +212,8 @@ class Reason(Enum):
         "Make a new proof, with a new jti, for each request and each retry.", "RFC 9449 11.1")
     # step 11: once
     REPLAYED = Row("assertion.replayed", 401, "invalid_client", 11, "this assertion was used before",
-        "Sign a new assertion, with a new jti, for each request and each retry.", "RFC 7523 3")
+        "Sign a new assertion, with a new jti, for each request and each retry. A job that has only one token of its platform"
+        " keeps the access token, or its trust takes the token again: affiant trust update NAME --replay reused.", "RFC 7523 3")
     # grants, server, guard
     GRANT_UNSUPPORTED = Row("grant.unsupported", 400, "unsupported_grant_type", 0, "this server does not know the grant_type",
         "Use client_credentials.", "RFC 6749 5.2")

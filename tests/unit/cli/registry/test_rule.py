@@ -86,6 +86,16 @@ def test_a_trust_is_changed_and_removed(run: Run) -> None:
     assert run("rule", "list")[1] == run("trust", "list")[1] == []
 
 
+def test_a_rule_is_found_by_the_name_that_its_tokens_have(run: Run) -> None:
+    add(run)
+    assert run("rule", "show", "ci/deploy")[1]["name"] == "deploy"
+    assert run("rule", "update", "ci/deploy", "--access-token-lifetime", "60")[1]["access_token_lifetime"] == 60
+    assert [run("rule", verb, "ci/deploy")[0] for verb in ("disable", "enable")] == [0, 0]
+    for name in ("other/deploy", "ci/deplyo", "/", "ci/"):
+        assert [run("rule", verb, name)[0] for verb in ("show", "update", "disable", "remove")] == [3] * 4
+    assert run("rule", "remove", "ci/deploy")[0] == 0
+
+
 def test_tokens_of_a_rule_and_of_a_trust_are_revoked(run: Run) -> None:
     add(run)
     for words, kind, value in (

@@ -14,6 +14,7 @@ from affiant.cli.registry.options import check_scopes, member_options, members
 from affiant.cli.registry.trust.words import conditions, state, words_of
 from affiant.server.registry.federation import fields
 from affiant.server.registry.fields import By
+from affiant.storage.records import NotFound
 
 _NEW = [row for row in fields.RULE.by(By.NEW) if row.option is not None]
 _CHANGED = [row for row in fields.RULE.by(By.CHANGE) if row.option is not None]
@@ -79,7 +80,7 @@ def list_(place: Place, trust: str | None, client_id: str | None) -> None:
 @admin_options
 def show_(name: str, place: Place) -> None:
     """Show a rule."""
-    found = place.get(f"/rules/{segment(name)}")
+    found = place.get(_path(place, name))
     show(found, *describe(words_of(found)))
 
 
@@ -97,9 +98,10 @@ def update(name: str, place: Place, **options: Any) -> None:
     affiant rule update deploy --when repository_id=42 --when ref=refs/heads/main --when ref=refs/heads/next
     """
     wanted = members(_CHANGED, options)
+    path = _path(place, name)
 
     async def work(api: Admin) -> dict[str, Any]:
-        changed: dict[str, Any] = await api.patch(f"/rules/{segment(name)}", wanted)
+        changed: dict[str, Any] = await api.patch(path, wanted)
         await check_scopes(api, wanted.get("scope", ()))
         return changed
 
@@ -115,7 +117,7 @@ def disable(name: str, place: Place) -> None:
 
     Until it is enabled again.
     """
-    place.patch(f"/rules/{segment(name)}", {"enabled": False})
+    place.patch(_path(place, name), {"enabled": False})
     show({"name": name, "done": "disable"}, f"disabled {name}")
 
 
@@ -124,7 +126,7 @@ def disable(name: str, place: Place) -> None:
 @admin_options
 def enable(name: str, place: Place) -> None:
     """Enable a disabled rule."""
-    place.patch(f"/rules/{segment(name)}", {"enabled": True})
+    place.patch(_path(place, name), {"enabled": True})
     show({"name": name, "done": "enable"}, f"enabled {name}")
 
 
@@ -133,8 +135,17 @@ def enable(name: str, place: Place) -> None:
 @admin_options
 def remove(name: str, place: Place) -> None:
     """Remove a rule and end its tokens."""
-    place.delete(f"/rules/{segment(name)}")
+    place.delete(_path(place, name))
     show({"name": name, "done": "remove"}, f"removed {name}")
+
+
+def _path(place: Place, name: str) -> str:
+    """Return where a rule is, by its name or by TRUST/NAME, as lists, tokens and the audit log have it."""
+    trust, _, own = name.rpartition("/")
+    path = f"/rules/{segment(own)}"
+    if trust and place.get(path)["trust"] != trust:
+        raise NotFound(f"the trust {trust} has no rule named {own}: see  affiant rule list")
+    return path
 
 
 def _cells(found: Mapping[str, Any]) -> tuple[object, ...]:
