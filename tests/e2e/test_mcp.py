@@ -1,6 +1,8 @@
 """An agent with the MCP Python SDK gets a token with private_key_jwt and calls a tool behind our guard."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,7 +14,10 @@ from mcp.client.auth.extensions.client_credentials import PrivateKeyJWTOAuthProv
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+from tests.e2e.readers import asked
 from tests.loopback import free_port
+from tests.platforms import kubernetes
+from tests.platforms.issuer import Issuer
 from tests.process import Server, uvicorn
 
 from affiant.client import Service
@@ -79,21 +84,28 @@ def agent(issuer: Server, tools: str) -> str:
     return "agent"
 
 
-def _provider(tools: str, name: str, issuer: str, storage: Storage) -> PrivateKeyJWTOAuthProvider:
+def _provider(
+    tools: str,
+    name: str,
+    issuer: str,
+    storage: Storage,
+    assertions: Callable[[str], Awaitable[str]] | None = None,
+) -> PrivateKeyJWTOAuthProvider:
+    """One that signs with KEY, or has its assertions elsewhere."""
     pem = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     signing = SignedJWTParameters(issuer=name, subject=name, signing_key=pem)
     return PrivateKeyJWTOAuthProvider(
         server_url=tools,
         storage=storage,
         client_id=name,
-        assertion_provider=signing.create_assertion_provider(),
+        assertion_provider=assertions or signing.create_assertion_provider(),
         scope="tools.call",
         issuer=issuer,
     )
 
 
-async def _add(tools: str, provider: PrivateKeyJWTOAuthProvider) -> Any:
-    http = httpx2.AsyncClient(auth=provider, timeout=20)
+async def _add(tools: str, auth: httpx2.Auth) -> Any:
+    http = httpx2.AsyncClient(auth=auth, timeout=20)
     async with http, Client(streamable_http_client(tools, http_client=http)) as client:
         return await client.call_tool("add", {"a": 2, "b": 3})
 
@@ -139,6 +151,23 @@ async def test_the_sdk_asks_the_guard_about_tokens(issuer: Server, verified: str
         told = await client.call_tool("whoami", {})
     assert told.structured_content == {"result": "verified-agent"}
     assert httpx2.post(verified, headers={"authorization": "Bearer x"}, json={}).status_code == 401
+
+
+async def test_a_pod_calls_a_tool_without_a_secret(issuer: Server, tools: str, tmp_path: Path) -> None:
+    """By the SDK, which shows the token of the pod as its assertion; and by ours, which shows it as the grant."""
+    pod = kubernetes.pod()
+    (tmp_path / "keys.json").write_text(json.dumps(Issuer.of(pod).jwks))
+    (tmp_path / "token").write_text(asked(pod, issuer.issuer))
+    trust = ("trust", "add", "kubernetes", "shop/orders", "--issuer", pod.issuer, "--jwks", str(tmp_path / "keys.json"))
+    issuer.affiant(*trust, "--new-client", "pod", "--scope", "tools.call", "--resource", tools)
+
+    async def of_the_platform(audience: str) -> str:
+        return asked(pod, audience)
+
+    theirs = _provider(tools, "pod", issuer.issuer, Storage(), of_the_platform)
+    ours = Service.from_platform(f"kubernetes:{tmp_path / 'token'}", issuer.issuer).auth(tools, "tools.call")
+    for auth in (theirs, ours):
+        assert (await _add(tools, auth)).structured_content == {"result": 5}
 
 
 async def test_agent_of_another_issuer_signs_nothing(issuer: Server, tools: str, agent: str) -> None:
