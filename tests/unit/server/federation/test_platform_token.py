@@ -131,3 +131,10 @@ async def test_a_platform_token_changes_no_keys(server: Server) -> None:
     form = {"client_assertion": token(server), "client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE}
     reply = await server.post({**form, "action": "add"}, path="/client-keys")
     assert reply.status_code == 401
+
+
+async def test_a_rule_without_conditions_is_met_by_no_token(server: Server) -> None:
+    """No such rule can be saved; one that is there all the same gives nothing."""
+    await server.store.rules.add(Rule("all", "ci", "deploy"))
+    assert (await ask(server, token(server, repository_id="43")))[1]["error_uri"].endswith("/errors/rule.none")
+    assert (await ask(server, token(server)))[0] == 200

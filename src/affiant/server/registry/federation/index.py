@@ -28,10 +28,12 @@ class RuleIndex:
                 self._add(number, condition)
 
     def match(self, claims: dict[str, object]) -> list[Rule]:
-        """Return the enabled rules whose conditions these claims meet."""
+        """Return the enabled rules whose conditions these claims meet.
+
+        Fail closed: a rule without conditions identifies no workload, and no token meets it.
+        """
         met = self._count(claims)
         found = [number for number, count in met.items() if count == self._wanted[number]]
-        found += [number for number, wanted in enumerate(self._wanted) if wanted == 0]
         return [self._rules[number] for number in sorted(found) if self._rules[number].enabled]
 
     def closest(self, claims: dict[str, object], most: int) -> list[Rule]:
