@@ -6,6 +6,7 @@ The trusts, rules and services are those of the pages in docs/how-to/federation,
 import json
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from tests.e2e.readers import OWN_AUDIENCE, PAGES, Readers, asked, good, run
 from tests.loopback import free_port
 from tests.platforms import kubernetes
 from tests.platforms.issuer import Issuer
-from tests.process import Server, guarded_api
+from tests.process import AFFIANT, Launch, Server, guarded_api
 from tests.unit.client.platforms.conftest import PREFIXES, variables
 from tests.unit.client.platforms.imitation import Platform, install_program, workload_api
 
@@ -194,6 +195,25 @@ def test_a_file_that_is_rotated_is_read_for_each_token(shop: Shop, job: Job) -> 
 
     assert second != first
     assert shop.call(second).status_code == 200
+
+
+@pytest.mark.parametrize("job", ["kubernetes"], indirect=True)
+def test_the_agent_reads_the_rotated_file(shop: Shop, job: Job, tmp_path: Path, launch: Launch) -> None:
+    """The kubelet replaces the token of a pod while `affiant agent` keeps the access token of its service."""
+    kept = tmp_path / "access-token"
+    agent = launch(*AFFIANT, "agent", "--from", job.name, "--issuer", shop.issuer, "--to", str(kept))
+    agent.until(kept.exists)
+    first = kept.read_text()
+
+    job.path.write_text("not a token")
+    agent.process.send_signal(signal.SIGHUP)
+    agent.until(lambda: "kubernetes" in agent.err)
+    assert kept.read_text() == first
+    job.path.write_text(job.sign(job.audience))
+    agent.process.send_signal(signal.SIGHUP)
+    agent.until(lambda: kept.read_text() != first)
+
+    assert shop.call(kept.read_text()).status_code == 200
 
 
 @pytest.mark.parametrize("job", ["github"], indirect=True)
