@@ -116,7 +116,12 @@ class Authenticator:
 
     async def admit(self, token: Foreign, request: Request) -> Admission:
         """Return the proof that a trust takes this token, which need not authenticate the client of the request."""
-        return await token.admit(await self._directory.federation(), self._judging(request))
+        admission = await token.admit(await self._directory.federation(), self._judging(request))
+        client = await self._directory.client(admission.rule.client_id)
+        if client is not None and not self._accepts(client, names.FEDERATED_JWT):
+            # Attack: where no platform's token authenticates a client, it is exchanged for one that does.
+            raise self._not_accepted(client, names.FEDERATED_JWT)
+        return admission
 
     def _judging(self, request: Request, *, proves_key: bool = False) -> Judging:
         return Judging(
@@ -141,13 +146,23 @@ class Authenticator:
         registered = client.record.token_endpoint_auth_method
         # A rule finds clients of every method, but not where the server or a profile demands another proof than a rule.
         method = names.FEDERATED_JWT if shown.name == names.FEDERATED_JWT else registered
-        is_accepted = method in self._methods and client.demands.allows_method(method)
-        if registered in shown.methods and is_accepted and shown.profile in (None, client.record.profile):
+        if (
+            registered in shown.methods
+            and self._accepts(client, method)
+            and shown.profile in (None, client.record.profile)
+        ):
             return client, None
         expected, got = PLACES[registered], PLACES.get(shown.name, shown.name)
-        if method == shown.name:  # the server, or the client's profile, does not accept the method
-            expected, got = " or ".join(client.demands.methods or self._methods), method
+        if method == shown.name:
+            return STRANGER, self._not_accepted(client, method)
         return STRANGER, Rejected(Reason.CLIENT_METHOD, expected=expected, got=got)
+
+    def _accepts(self, client: RegisteredClient, method: str) -> bool:
+        """Whether the server, and the profile of the client, accept the method."""
+        return method in self._methods and client.demands.allows_method(method)
+
+    def _not_accepted(self, client: RegisteredClient, method: str) -> Rejected:
+        return Rejected(Reason.CLIENT_METHOD, expected=" or ".join(client.demands.methods or self._methods), got=method)
 
 
 def find(sent: Sent) -> Shown:

@@ -14,6 +14,7 @@ from tests.unit.server.federation.registering import API, CEILING, SCOPE, ask, a
 
 from affiant.jose import compact
 from affiant.oauth import names
+from affiant.server.settings.options import Options
 from affiant.testing import Server, basic
 
 BROKER = "broker"  # it exchanges the tokens that workloads hand to it
@@ -21,9 +22,9 @@ GRANTS = (names.CLIENT_CREDENTIALS, names.TOKEN_EXCHANGE)
 
 
 @asynccontextmanager
-async def brokered(good: Good) -> AsyncIterator[Server]:
+async def brokered(good: Good, **options: Any) -> AsyncIterator[Server]:
     """The audience of the platform's tokens is an API of the broker, beside this server itself."""
-    async with trusting(good) as server:
+    async with trusting(good, **options) as server:
         await server.add_api(good.audience, name="brokered", scope=SCOPE)
         await server.add_client(
             BROKER,
@@ -87,6 +88,18 @@ async def test_one_token_goes_one_road(platform: str) -> None:
         assert (status, answer["error_uri"].rpartition("/")[2]) == (400, "exchange.subject_replayed")
         assert (await exchange(server, second))[0] == 200
         assert await refused(server, second) == "assertion.replayed"
+
+
+@pytest.mark.parametrize("is_server", [True, False], ids=["the server", "the profile of the client"])
+async def test_where_no_platforms_token_authenticates_none_is_exchanged(is_server: bool) -> None:
+    good = GOOD["github"]
+    methods = (names.CLIENT_SECRET_BASIC, *(() if is_server else (names.FEDERATED_JWT,)))
+    async with brokered(good, options=Options(auth_methods=methods)) as server:
+        if not is_server:
+            await server.store.clients.update(good.platform, lambda client: replace(client, profile="fapi"))
+        _, answer = await exchange(server, signed(good.token))
+        record = await audited(server, answer["trace_id"])
+        assert (record["reason"], record["also"]) == ("exchange.subject_token", "client.method")
 
 
 async def test_own_token_keeps_its_details_and_a_rule_with_scopes_gives_none() -> None:
