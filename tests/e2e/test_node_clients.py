@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 from tests import npm
+from tests.e2e.readers import asked
+from tests.platforms import kubernetes
+from tests.platforms.issuer import Issuer
+from tests.platforms.token import Token
 from tests.process import Server
 
 PROJECT = Path(__file__).parent / "node"
@@ -20,13 +24,12 @@ def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return npm.install(PROJECT, tmp_path_factory.mktemp("node") / "project", seconds=INSTALL_SECONDS)
 
 
-def _run(project: Path, library: str, *words: str) -> dict[str, Any]:
+def _run(project: Path, library: str, *words: str) -> Any:
     done = subprocess.run(
         ["node", f"{library}.mjs", *words], cwd=project, capture_output=True, text=True, check=False, timeout=30
     )
     assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    return json.loads(done.stdout)
 
 
 def _credentials(server: Server, name: str, api: str) -> str:
@@ -62,3 +65,33 @@ def test_node_client_reads_a_refusal(server: Server, api: str, node_project: Pat
     assert got["status"] == 400
     assert got["error"] == "invalid_scope"
     assert got["why"]
+
+
+@pytest.fixture(scope="module")
+def pod(server: Server, api: str, tmp_path_factory: pytest.TempPathFactory) -> Token:
+    """A workload of a cluster that the server trusts."""
+    found = kubernetes.pod(issuer="https://node.example")
+    jwks = tmp_path_factory.mktemp("node-keys") / "jwks.json"
+    jwks.write_text(json.dumps(Issuer.of(found).jwks))
+    trust = (
+        "trust",
+        "add",
+        "kubernetes",
+        "shop/orders",
+        "--issuer",
+        found.issuer,
+        "--jwks",
+        str(jwks),
+        "--name",
+        "node",
+    )
+    server.affiant(*trust, "--new-client", "node-pod", "--scope", "orders.read", "--resource", api)
+    return found
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_node_client_shows_the_token_of_its_platform(
+    server: Server, api: str, node_project: Path, pod: Token, library: str
+) -> None:
+    got = _run(node_project, "platform", library, server.issuer, "node-pod", asked(pod, server.issuer), api)
+    assert got == [{"status": 200, "body": {"for": "node-pod"}}] * 2

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from authlib.integrations.requests_client import OAuth2Session
 from tests.e2e.readers import OWN_AUDIENCE, PAGES, Readers, asked, good, run
 from tests.loopback import free_port
 from tests.platforms import kubernetes
@@ -239,6 +240,18 @@ def test_the_code_of_the_page_calls_the_api(shop: Shop, job: Job) -> None:
 
 
 @pytest.mark.attack(329)
+def test_authlib_shows_the_token_of_its_platform(shop: Shop) -> None:
+    """It sends the client's name with both carriers."""
+    endpoint, token = f"{shop.issuer}/token", asked(good("spiffe"), shop.issuer)
+    name = shop.readers.made["spiffe"]["client"]["client_id"]
+    with OAuth2Session(name, token_endpoint_auth_method="none") as client:
+        granted = client.fetch_token(endpoint, grant_type=names.JWT_BEARER, assertion=token)
+        shown = {"client_assertion": token, "client_assertion_type": names.JWT_SPIFFE_ASSERTION_TYPE}
+        authenticated = client.fetch_token(endpoint, grant_type="client_credentials", **shown)
+
+    assert [shop.call(found["access_token"]).status_code for found in (granted, authenticated)] == [200, 200]
+
+
 @pytest.mark.parametrize("job", ["gitlab"], indirect=True)
 def test_the_one_token_of_a_job_is_taken_once(shop: Shop, job: Job) -> None:
     job.service(shop.issuer).token()
