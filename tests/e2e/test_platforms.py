@@ -45,9 +45,13 @@ JOBS = {
     "circleci": "circleci",
     "spiffe": "spiffe",
     "file": "generic",
-    "env": "generic",
+    "env:BUILD_TOKEN": "generic",
+    "env:TFC_WORKLOAD_IDENTITY_TOKEN": "terraform",
+    "env:BITBUCKET_STEP_OIDC_TOKEN": "bitbucket",
+    "env:VERCEL_OIDC_TOKEN": "vercel",
 }
 AGENTS = {"buildkite": "buildkite-agent", "circleci": "circleci"}
+BY_FILE = ("kubernetes", "file")
 BY_HTTP = ("github", "aws", "google", "azure")
 VERBS = {"orders.read": "GET", "orders.write": "POST"}
 MOST_SECONDS = 5.0  # until a guard has heard: 2 s on a machine that is not busy
@@ -97,13 +101,11 @@ class Job:
 
     @property
     def name(self) -> str:
-        return {"kubernetes": f"kubernetes:{self.path}", "file": f"file:{self.path}", "env": "env:TOKEN"}.get(
-            self.platform, self.platform
-        )
+        return f"{self.platform}:{self.path}" if self.platform in BY_FILE else self.platform
 
     def start(self, asking: Platform, running: ExitStack) -> None:
         """Let the platform give tokens."""
-        if self.platform in ("kubernetes", "file"):
+        if self.platform in BY_FILE:
             self.path.write_text(self.sign(self.audience))
         elif self.platform in AGENTS:
             self.variables = variables(self.platform, asking, self.folder)
@@ -116,7 +118,8 @@ class Job:
             self.variables = variables(self.platform, asking, self.folder)
         else:
             usual = "".join(c if c.isalnum() else "_" for c in self.audience.upper()) + "_ID_TOKEN"
-            self.variables = {usual if self.platform == "gitlab" else "TOKEN": self.sign(self.audience)}
+            name = usual if self.platform == "gitlab" else self.platform.removeprefix("env:")
+            self.variables = {name: self.sign(self.audience)}
 
     def service(self, issuer: str, **more: Any) -> Service:
         return Service.from_platform(self.name, issuer, audience=self.audience, **more)
@@ -125,7 +128,7 @@ class Job:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     api = f"http://127.0.0.1:{free_port()}"
-    with Server(tmp_path_factory.mktemp("shop")) as server:
+    with Server(tmp_path_factory.mktemp("shop"), workers=2) as server:
         server.add_api(api, "--scope", "orders.write")
         readers = Readers(server)
         readers.follow_all(dict.fromkeys(JOBS.values()))
@@ -261,6 +264,26 @@ def test_the_one_token_of_a_job_is_taken_once(shop: Shop, job: Job) -> None:
 
     assert refused.value.error == "invalid_grant"
     assert os.environ[next(iter(job.variables))] not in str(refused.value)
+
+
+@pytest.mark.attack(329)
+def test_twenty_requests_with_one_token_give_one(shop: Shop) -> None:
+    """At once, at either worker and with either carrier."""
+    text = asked(good("gitlab"), shop.issuer)
+    forms = [
+        {"grant_type": names.JWT_BEARER, "assertion": text},
+        {
+            "grant_type": names.CLIENT_CREDENTIALS,
+            "client_assertion": text,
+            "client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE,
+        },
+    ]
+
+    with ThreadPoolExecutor(20) as thieves:
+        replies = list(thieves.map(lambda form: shop.readers.server.token(**form), forms * 10))
+
+    assert sum(reply.is_success for reply in replies) == 1
+    assert {reply.json()["error"] for reply in replies if not reply.is_success} == {"invalid_grant", "invalid_client"}
 
 
 @pytest.mark.rfc(7523, "2.1")
