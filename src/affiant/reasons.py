@@ -279,7 +279,7 @@ class Reason(Enum):
         "Leave actor_token and actor_token_type out: the client that authenticates is the actor.", "RFC 8693 2.1")
     EXCHANGE_TRANSACTION = Row("exchange.transaction", 400, "invalid_request", 0, "this client cannot have transaction tokens",
         "Register a client that signs its requests or uses mutual TLS: affiant client new NAME.", "OAuth Transaction Tokens 7")
-    EXCHANGE_UNBOUND = Row("exchange.unbound", 400, "invalid_request", 0, "the subject token is bound to a key, and this request binds the new one to none",
+    EXCHANGE_UNBOUND = Row("exchange.unbound", 400, "invalid_request", 0, "the presented token is bound to a key, and this request does not bind the new one",
         "Send a DPoP proof with the request, or have the client registered for certificate-bound tokens.", "RFC 9449 5")
     INTROSPECTION_NOT_ALLOWED = Row("introspection.not_allowed", 403, "unauthorized_client", 0, "this client acts for no API, so it may not introspect tokens",
         "Register the API whose tokens it may introspect: affiant client update NAME --introspect URL.", "RFC 7662 2.1")

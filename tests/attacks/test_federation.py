@@ -8,7 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from tests.attacks.bench import API, OTHER_API, STRANGER, TYPE, Bench, post, proof, public_jwk, running
+from tests.attacks.bench import (
+    API,
+    BOUND,
+    OTHER,
+    OTHER_API,
+    STRANGER,
+    TYPE,
+    Bench,
+    dpop,
+    post,
+    proof,
+    public_jwk,
+    running,
+)
 from tests.attacks.test_jwks_uri import AT_A_JWKS_URI
 from tests.key_server import HOST, KeyServer, reply
 from tests.key_server import running as publishing
@@ -84,6 +97,21 @@ def carried(text: str, *, carrier: str = "client_assertion", **more: str) -> Req
 
 
 # --- T6: what a platform's token gets
+
+
+@pytest.mark.attack(325)
+@pytest.mark.parametrize("carrier", ["client_assertion", "assertion"])
+async def test_stolen_token_that_is_bound_to_a_key(place: Place, carrier: str) -> None:
+    """It gets a token for the same key alone, also where it authenticates the client and no other token is exchanged."""
+    holder = {"jkt": BOUND.public().thumbprint}
+    for number, cnf in enumerate((holder, {**holder, "x5t#S256": "x"}, {"jwk": BOUND.public().to_jwk()}, {}, "x")):
+        for key in (None, OTHER):
+            what = carried(token(cnf=cnf), carrier=carrier)
+            proofs = (dpop(proof(key, jti=f"p-{number}")),) if key is not None else ()
+            await place.bench.denied(replace(what, headers=(*what.headers, *proofs)), Reason.EXCHANGE_UNBOUND)
+    own = carried(token(cnf=holder), carrier=carrier)
+    claims = await place.let_in(replace(own, headers=(*own.headers, dpop(proof(BOUND)))))
+    assert claims["cnf"] == holder
 
 
 @pytest.mark.attack(151)

@@ -46,6 +46,7 @@ class Caller(Value, frozen=True):
     rule: str | None = None
     ceilings: tuple[Ceiling, ...] = ()
     source: dict[str, Any] | None = None
+    confirmation: object = None  # the claim cnf of that token, whose key this request must prove
     foreign: tuple[dict[str, Any], ...] = ()  # in `parents`: how the server that issued that token revokes it
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.oauth import names
+from affiant.oauth import access_token, names
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import DpopProof, Nonces
 from affiant.oauth.binding.mtls import Certificate
@@ -77,6 +77,19 @@ def check(proof: DpopProof | None, certificate: Certificate | None) -> None:
     """Raise EXCHANGE_UNBOUND for a bearer token where the token that is exchanged is sender-constrained."""
     if proof is None and certificate is None:
         raise Rejected(Reason.EXCHANGE_UNBOUND)
+
+
+def check_holder(confirmation: object, proof: DpopProof | None, certificate: Certificate | None) -> None:
+    """Raise EXCHANGE_UNBOUND unless what is issued for a platform's token has the key of its `cnf` (RFC 7800), if any.
+
+    Attack: who stole a sender-constrained token sends it as the grant, and gets a token without its key.
+    """
+    if confirmation is None:
+        return
+    bound = access_token.confirmation(proof, certificate) or {}
+    is_held = isinstance(confirmation, dict) and all(bound.get(name) == key for name, key in confirmation.items())
+    if not confirmation or not is_held:
+        raise Rejected(Reason.EXCHANGE_UNBOUND, expected="a proof of the key in cnf")
 
 
 def binds_certificate(client: RegisteredClient) -> bool:

@@ -71,6 +71,7 @@ class TokenEndpoint(ClientEndpoint):
         caller = await self.authenticate(form, request)
         certificate = binding.find_certificate(caller.registered, caller.certificate)
         proof = self.proofs.verify(caller.registered, request)
+        binding.check_holder(caller.confirmation, proof, certificate)
         check_grant(caller.registered, grant, by_rule=caller.rule is not None)
         authorization = await grant.authorize(form, caller, request)
         if authorization.must_bind:

@@ -122,7 +122,7 @@ async def test_two_rules_for_one_token_are_refused_and_client_id_chooses(server:
 
 async def test_only_listed_claims_travel(server: Server) -> None:
     await server.store.rules.update("deploy", lambda rule: replace(rule, copied_claims=("sub",)))
-    claims = await claims_of(server, token(server, scope="orders.write", act={"sub": "x"}, cnf={"jkt": "x"}))
+    claims = await claims_of(server, token(server, scope="orders.write", act={"sub": "x"}, may_act={"sub": "x"}))
     assert claims["src"] == {"iss": CI, "sub": "repo:acme/app"}
     assert not claims.keys() & {"act", "cnf", "may_act", "sub_profile"}
 

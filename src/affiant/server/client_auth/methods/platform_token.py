@@ -53,6 +53,7 @@ class Admitted(Value, frozen=True):
             rule=found.rule.path,
             ceilings=(found.ceiling,),
             source=found.source,
+            confirmation=found.token.claims.get("cnf"),
             foreign=found.parents,
         )
 
