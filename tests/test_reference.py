@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx2
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from tests.attacks import test_reasons as reached
 from tests.rfc.conftest import API
 from tests.rfc.conftest import running as serving
 
+from affiant.cli.main import affiant
 from affiant.oauth.access_token import AccessTokenClaims
 from affiant.reasons import Reason
 from affiant.server.published import descriptions as published
@@ -288,3 +290,18 @@ def test_threat_model_has_every_attack() -> None:
     tested = {mark[1] for mark in conformance.find() if mark[0] == "attack"}
     assert tested <= set(conformance.attacks())
     assert set(conformance.attacks()) - tested == conformance.elsewhere().keys()
+
+
+def test_the_commands_in_the_fixes_of_reasons_exist() -> None:
+    """Each `affiant ...` in a fix is a command of this version, with the options that it names."""
+    found = [words.split() for reason in Reason for words in re.findall(r"affiant ([a-z][^.:,;)]*)", reason.value.fix)]
+    assert ["trust", "enable", "NAME"] in found
+    for words in found:
+        command: click.Command = affiant
+        for word in words:
+            if isinstance(command, click.Group):
+                known = command.get_command(click.Context(command), word)
+                assert known is not None, words
+                command = known
+        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in words if word.startswith("--")} <= options, words

@@ -102,7 +102,7 @@ class Reason(Enum):
     CLIENT_DISABLED = Row("client.disabled", 401, "invalid_client", 5, "the client is disabled",
         "Enable it: affiant client enable.", "RFC 6749 5.2")
     TRUST_DISABLED = Row("trust.disabled", 401, "invalid_client", 5, "the trust in the issuer of this token is disabled",
-        "Enable it, if its tokens shall be taken again: affiant trust update NAME --enabled true.", "RFC 7523 3")
+        "Enable it to take its tokens again: affiant trust enable NAME.", "RFC 7523 3")
     CLIENT_METHOD = Row("client.method", 401, "invalid_client", 5, "the client is registered for another authentication method",
         "Authenticate as registered (affiant client show).", "RFC 7591 2")
     # step 6: the key
