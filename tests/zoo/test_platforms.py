@@ -12,6 +12,7 @@ from tests.zoo.job import Job, issuer_of
 from tests.zoo.platforms import CLIENT, ISSUERS, MISTAKES, Mistake
 
 from affiant.cli.diagnosis.explain import lines
+from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.server.explain.explanation import Explanation
 from affiant.server.keys import master_key
@@ -128,3 +129,19 @@ async def test_trust_from_a_refusal(house: House, mistake: Mistake) -> None:
     await house.type(shlex.join([*first.split(), "--jwks", str(keys), "--client", CLIENT, "--yes", *audience]), {})
     job.run_again()
     assert await house.send(job.build()) == httpx2.codes.OK
+
+
+async def test_no_stranger_chooses_a_client_that_is_there(house: House) -> None:
+    """Attack: a token that no trust verified comes with the name of a client that has rights already."""
+    mistake = ISSUERS[0]
+    job = await _set_up(house, mistake)
+    await house.add_client("payments", scope=SCOPE)
+    job.form["client_id"] = "payments"
+    answer = await house.answer(job.build())
+    keys = house.folder / "jwks.json"
+    keys.write_text(json.dumps(job.platform.jwks))
+    line = f"affiant trust add --from-refused {answer.json()['trace_id']} --jwks jwks.json --yes"
+    with pytest.raises(ConfigError, match="--client payments"):
+        await house.type(line, {"jwks.json": keys})
+    assert await house.store.rules.list() == []
+    await house.type(f"{line} --client payments", {"jwks.json": keys})

@@ -129,7 +129,7 @@ def from_refused(trace_id: str, place: Place, *, yes: bool, **options: Any) -> N
     token = place.run(lambda api: refusal.read(api, trace_id))
     given = members(_TRUST, options)
     if options["client"] is None and options["new_client"] is None:
-        options["new_client" if token.is_new else "client"] = token.client_id
+        options["new_client" if token.is_new else "client"] = token.proposed_client()
     answers = proposal.read(token.platform, token.issuer, token.claims)
     answers = proposal.with_usual(
         token.platform, _ask(token.platform, answers, {**given, "names_only": options["names_only"]})

@@ -33,6 +33,18 @@ class RefusedToken(Value, frozen=True):
     client_id: str
     is_new: bool  # whether that client has to be registered
 
+    def proposed_client(self) -> str:
+        """Return the client_id; raise ConfigError where a stranger may have chosen a client that has rights already.
+
+        Attack: any tenant of a shared issuer, or anyone with claims that no trust verified, names the client of others.
+        """
+        if not self.is_new and (self.platform.is_shared or not self.is_verified):
+            raise ConfigError(
+                f"the client {self.client_id} is there already, and whoever sent this token may have named it: say for"
+                f" which client it shall speak, with  --client {self.client_id}  or another"
+            )
+        return self.client_id
+
 
 async def read(api: Admin, trace_id: str) -> RefusedToken:
     """Return the token of this request; raise ConfigError if its record has none."""
