@@ -334,6 +334,10 @@ def cluster(shop: Shop, name: str, folder: Path) -> Service:
     trust = f"trust add kubernetes shop/orders --issuer {pod.issuer} --name {name} --jwks {folder}/keys.json"
     run(f"{trust} --client {name} --rule {name}{data}".split())
     time.sleep(1.2 * FRESH_SECONDS)  # until the server looks again at what is registered
+    return cluster_service(shop, folder)
+
+
+def cluster_service(shop: Shop, folder: Path) -> Service:
     return Service.from_platform(f"kubernetes:{folder}/token.jwt", shop.issuer, carrier="client_assertion")
 
 
@@ -354,3 +358,11 @@ def test_what_a_rule_or_a_trust_gave_ends_with_it(shop: Shop, ending: str, tmp_p
 
     print(f"{ending}: refused after {time.monotonic() - begun:.2f} s")
     assert shop.call(other).status_code == 200
+    if ending.endswith("-change"):
+        while shop.call(cluster_service(shop, tmp_path).token().value).status_code != 200:
+            assert time.monotonic() - begun < 2 * MOST_SECONDS, "nothing works any more"
+            time.sleep(0.1)
+        print(f"{ending}: new tokens taken after {time.monotonic() - begun:.2f} s")
+    else:
+        with pytest.raises(Refused):
+            cluster_service(shop, tmp_path).token()
