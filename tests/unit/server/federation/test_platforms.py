@@ -306,3 +306,8 @@ def test_strangers_are_told_apart_by_a_whole_value_of_an_id() -> None:
         need = platform.needs[0]
         assert need.is_exact
         assert not set(need.claims) & set(need.names) - {"sub"}, platform.name
+
+
+@pytest.mark.parametrize("issuer", ["accounts.google.com", "https://accounts.google.com", "Accounts.Google.com./"])
+def test_an_issuer_without_a_scheme_is_of_its_platform(issuer: str) -> None:
+    assert find_owner(issuer) is PLATFORMS["google"]

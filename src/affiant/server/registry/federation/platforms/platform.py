@@ -222,8 +222,10 @@ class Platform:
 
     def owns_host_of(self, issuer: str) -> bool:
         """Whether the host of this issuer is one of the platform's own."""
+        # Attack: Google writes its issuer without https:// as well, which no check of Google's would be for.
+        url = issuer if "://" in issuer else f"//{issuer}"
         try:
-            host = (urlsplit(issuer).hostname or "").rstrip(".")
+            host = (urlsplit(url).hostname or "").rstrip(".")
         except ValueError:  # brackets without an address
             return False
         return any(form.has_host(host) for form in self.issuers)
