@@ -1,4 +1,4 @@
-"""The requests of a Service for other tokens than its own: refresh and exchange."""
+"""Use a token to get another one: refresh, exchange, and tokens for one task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ else:
 
 
 class OtherGrants:
-    """The part of Service that uses a token to get another one. Each call is a request; nothing is kept."""
+    """The part of Service that uses a token to get another one. Each call sends a request; nothing is cached."""
 
     _shape: Any
 
@@ -49,7 +49,7 @@ class OtherGrants:
             resource: the identifier of the API to call (RFC 8707).
             scope: to request, names separated by spaces; never more than the subject token has.
             subject_token_type: that of an access token when left out (section 3).
-            requested_token_type: the same.
+            requested_token_type: that of an access token when left out.
 
         Raises:
             Refused: the server's OAuth error.
@@ -118,7 +118,7 @@ class OtherGrants:
             raise LocalError("a jwt-bearer grant does not authenticate the client: ask for a token again instead")
         return self._request(form)[0]
 
-    if TYPE_CHECKING:  # of Service
+    if TYPE_CHECKING:  # members of Service
 
         def token(self, resource: str | None = None, scope: str | None = None) -> Token: ...
 

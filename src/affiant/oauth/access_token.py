@@ -177,12 +177,6 @@ def verify(verified: Verified, expected: Expected) -> AccessToken:
     return admit(judged, now=expected.now, leeway=expected.leeway, certificate=expected.certificate)
 
 
-def verify_bound(verified: Verified, expected: Expected) -> BoundToken:
-    """Return an access token that was presented with the scheme DPoP, if it is valid and bound to a key."""
-    judged = judge(verified, expected.accepted)
-    return admit_bound(judged, now=expected.now, leeway=expected.leeway, certificate=expected.certificate)
-
-
 def judge(verified: Verified, accepted: Accepted) -> JudgedToken:
     """Judge what no time changes: type, issuer, audience, and the form of the claims."""
     claims, typ = verified.claims, media_type(verified.header.get("typ"))

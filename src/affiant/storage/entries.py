@@ -110,12 +110,12 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     also: str | None = None  # codes of further reasons to refuse the request, separated by spaces
     policies: str | None = None  # per broken rule, the client's policy that accepts the assertion, or `none`
     token: str | None = None  # jti of the issued access token
-    rule: str | None = None  # that found the client, as TRUST/RULE
-    issuer: str | None = None  # of a platform's token, as it claims
-    claims: str | None = None  # of a refused one, shortened: JSON text of those that rules can be about
-    nearest: str | None = None  # of the rules that it did not meet: JSON text of each condition, expected and got
+    rule: str | None = None  # the rule that named the client, as TRUST/RULE
+    issuer: str | None = None  # iss of a platform's token, which may be false
+    claims: str | None = None  # JSON text of a refused token's claims, shortened (registry/federation/claims.py)
+    nearest: str | None = None  # JSON text of the nearest rule: what each condition expected and got
     parent: str | None = None  # jti of the access token that was exchanged
-    task: str | None = None  # that the issued token is for
+    task: str | None = None  # the task of the issued token
     by: str | None = None  # who changed something: a client of the admin API, or the command line
     subject: str | None = None  # what was changed
     before: str | None = None  # JSON text without secrets
@@ -175,7 +175,7 @@ class Revocation(Value, frozen=True):
 
 
 class Unrevoked(NamedTuple):
-    """A name by which the token that an entry rests on can be revoked; oauth/revocations.py has the rule."""
+    """A name by which the exchanged token can be revoked (oauth/revocations.named): then the entry is not committed."""
 
     kind: str
     value: str
@@ -220,8 +220,8 @@ class Entry(Value, frozen=True):
     audit: AuditRecord
     claim: JtiClaim | None = None
     tolerate_repeat: bool = False  # record a repeated jti instead of refusing it (guide profile)
-    subject_claim: JtiClaim | None = None  # of an exchanged token that is taken once
-    unless_revoked: tuple[Unrevoked, ...] = ()  # of the exchanged token, and of all that it was exchanged for
+    subject_claim: JtiClaim | None = None  # the jti of an exchanged token that is taken once
+    unless_revoked: tuple[Unrevoked, ...] = ()  # the names of the exchanged token and of its ancestors
     new_refresh: RefreshToken | None = None
     rotation: Rotation | None = None
     revocations: tuple[Revocation, ...] = ()

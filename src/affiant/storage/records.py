@@ -122,11 +122,11 @@ class Trust:
     discovery_url: str | None = None
     jwks_uri: str | None = None  # of a SPIFFE trust domain its bundle endpoint
     jwks: str | None = None  # an uploaded JWK Set, as JSON text
-    jwks_at: int | None = None  # since when
+    jwks_at: int | None = None  # when the set was uploaded
     ca: str | None = None  # PEM certificates, the only ones that vouch for the host of its keys
     audiences: tuple[str, ...] = ()  # empty: the issuer identifier and the token endpoint of this server
     several_audiences: bool = False
-    algorithms: tuple[str, ...] = ()  # empty: each that its keys fit
+    algorithms: tuple[str, ...] = ()  # empty: every algorithm of its keys
     max_lifetime: int = 3600  # seconds from iat to exp
     replay: str = "once"  # one of trusted_token.REPLAYS
     refuses: tuple[ClaimCondition, ...] = ()  # a token that meets one of these gets nothing, whatever the rules say
@@ -136,7 +136,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The client for whom a token of a trust speaks that meets all conditions, and the most that it gets."""
+    """Names the client of tokens that meet all conditions, and the most that they give."""
 
     name: str
     trust: str
@@ -145,8 +145,8 @@ class Rule:
     resources: tuple[str, ...] = ()  # empty: all of the client's
     scope: tuple[str, ...] = ()  # empty: all of the client's
     access_token_lifetime: int | None = None  # seconds, at most
-    copied_claims: tuple[str, ...] = ()  # that go into the `src` of the access token; none of the others does
-    names_only: bool = False  # it may rest on names that another tenant could take over
+    copied_claims: tuple[str, ...] = ()  # the only claims that go into the `src` of the access token
+    names_only: bool = False  # whether it may rest on names that another tenant could take over
     enabled: bool = True
     created_at: int = 0
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from affiant.cli.connection.admin import Admin, segment
+from affiant.cli.connection.admin import Admin
 from affiant.storage.entries import OUT_OF_ORDER
 from affiant.system.values import Value
 
@@ -154,9 +154,6 @@ async def _after(api: Admin, wanted: Selection, seen: dict[str, Any]) -> list[An
             return found
 
 
-NO_OWNER, NAMES_ONLY = "client.no_owner", "rule.names_only"
-
-
 async def breaches(api: Admin, name: str | None, since: float) -> list[dict[str, Any]]:
     """Count what a stricter policy would refuse, by client and reason."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -171,29 +168,6 @@ async def breaches(api: Admin, name: str | None, since: float) -> list[dict[str,
 
     await api.lines("/audit", take, client_id=name, since=since)
     return [found[key] for key in sorted(found)]
-
-
-async def weak_rules(api: Admin, name: str | None) -> list[dict[str, Any]]:
-    """Return the enabled rules that rest on names alone, which another tenant of the platform could take over."""
-    return [
-        {"client_id": rule["client_id"], "reason": NAMES_ONLY, "rule": rule["name"]}
-        for rule in await api.all("/rules")
-        if rule["names_only"] and rule["enabled"] and name in (None, rule["client_id"])
-    ]
-
-
-async def without_owner(api: Admin, name: str | None) -> list[dict[str, Any]]:
-    """Return the enabled clients that have no owner."""
-    clients = await (api.all("/clients") if name is None else _one(api, name))
-    return [
-        {"client_id": client["client_id"], "reason": NO_OWNER}
-        for client in clients
-        if client["owner"] is None and client["enabled"]
-    ]
-
-
-async def _one(api: Admin, name: str) -> list[Any]:
-    return [await api.get(f"/clients/{segment(name)}")]
 
 
 def _number(row: dict[str, Any]) -> int:

@@ -13,7 +13,7 @@ import click
 from affiant.cli.arguments import FILE
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
-from affiant.cli.operations import records
+from affiant.cli.operations import records, weaknesses
 from affiant.cli.output import Listing, describe, instant, show, show_list
 from affiant.cli.registry import public_keys
 from affiant.cli.registry.credentials import key, secret
@@ -235,14 +235,13 @@ def remove(name: str, place: Place) -> None:
 def check(name: str | None, days: int, place: Place) -> None:
     """List services that strict rules would stop.
 
-    From what they sent: those with a legacy policy, and those observed.
+    They have a legacy policy, or are only observed, and sent requests that a strict policy refuses.
 
     \b
     affiant client check
     affiant client check old --days 30
 
-    Also listed: services without an owner, and rules that rest on names. A service that is not listed sent nothing in
-    that time that strict rules would refuse.
+    Services without an owner, and rules that rest on names, are listed too.
     """
     found = place.run(lambda api: records.breaches(api, name, time.time() - days * _DAY))
     lines = [
@@ -251,13 +250,8 @@ def check(name: str | None, days: int, place: Place) -> None:
         for one in found
     ]
     lines = lines or [f"no client would be refused: 0 violations in the last {days} days"]
-    unowned = place.run(lambda api: records.without_owner(api, name))
-    lines += [
-        f"{one['client_id']}  {one['reason']}  affiant client update {one['client_id']} --owner NAME" for one in unowned
-    ]
-    weak = place.run(lambda api: records.weak_rules(api, name))
-    lines += [f"{one['client_id']}  {one['reason']}  affiant rule show {one['rule']}" for one in weak]
-    show([*found, *unowned, *weak], *lines)
+    weak = place.run(lambda api: weaknesses.find(api, name))
+    show([*found, *weak], *lines, *map(weaknesses.line, weak))
 
 
 def _register_all(place: Place, clients: Sequence[_New]) -> list[dict[str, Any]]:

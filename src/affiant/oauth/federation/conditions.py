@@ -20,7 +20,7 @@ _STOPS = ":/"  # a prefix with one * covers no further segment
 def find(claims: dict[str, Any], claim: str) -> object:
     """Return the value of this claim, or None; arrays have no members here.
 
-    Attack: an attacker who chooses one element of an array moves another element to the index of a pointer.
+    Attack: whoever adds an element to an array moves another one to the index that a pointer names.
     """
     if not claim.startswith("/"):
         return claims.get(claim)

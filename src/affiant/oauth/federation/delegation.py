@@ -1,4 +1,7 @@
-"""Who acts for whom: the claims `act` and `may_act` (RFC 8693 section 4), as the OAuth Actor Profile writes them."""
+"""The claims `act` and `may_act`: which client acts for the subject of a token (RFC 8693 section 4).
+
+The OAuth Actor Profile says how they are written.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,9 @@ def chain(claims: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def delegate(claims: dict[str, Any], actor: Actor, *, depth: int) -> dict[str, Any]:
-    """Return the `act` of a token with which this actor acts for the subject of the token with these claims.
+    """Return the `act` with which this actor acts for the subject of the token with these claims.
 
-    What is in it already stays as it is, and none of it is dropped: a chain that would be too long is refused.
+    It has every earlier actor, unchanged: a chain that would be too long is refused, never cut.
 
     Raises:
         Rejected: EXCHANGE_ACT, EXCHANGE_MAY_ACT, EXCHANGE_CYCLE or EXCHANGE_DEPTH.
@@ -56,7 +59,7 @@ def delegate(claims: dict[str, Any], actor: Actor, *, depth: int) -> dict[str, A
 
 
 def _is_meant(may_act: object, actor: Actor) -> bool:
-    """Whether every member of the claim is true of the actor; one that this server does not know is not."""
+    """Whether every member of the claim is true of the actor; a member that this server does not know is not true."""
     if not isinstance(may_act, dict) or "sub" not in may_act:
         return False
     known = {"iss": actor.iss, "sub": actor.sub}

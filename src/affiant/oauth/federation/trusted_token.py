@@ -14,11 +14,11 @@ from affiant.oauth.federation import spiffe_id
 from affiant.reasons import Reason
 from affiant.system.values import Value
 
-MAX_LIFETIME = 90_000  # seconds from iat to exp that a trust can allow: a day, and minutes before it
+MAX_LIFETIME = 90_000  # seconds from iat to exp that a trust can allow: a day and an hour
 DEFAULT_LIFETIME = 3600
 ONCE, IF_PRESENT, REUSED = "once", "if-present", "reused"
-# `once` needs a jti, and takes it once; `if-present` takes a jti once, and a token without one as often as it comes;
-# `reused` takes every token so, for platforms that hand out the same one until it expires.
+# once: each token has a jti, and is taken once. if-present: a token with a jti is taken once, one without it as often
+# as it comes. reused: so is every token, for platforms that hand out one token until it expires.
 REPLAYS = (ONCE, IF_PRESENT, REUSED)
 _MAX_JTI = 1024
 _MAX_SUB = 2048
@@ -32,7 +32,7 @@ class TokenRules:
 
     issuer: str  # a SPIFFE trust domain is written as spiffe://DOMAIN
     audiences: tuple[str, ...]  # one of these must be its aud
-    several_audiences: bool = False  # whether aud may have other values next to it
+    several_audiences: bool = False  # whether aud may have other values too
     max_lifetime: int = DEFAULT_LIFETIME  # seconds from iat to exp
     replay: str = ONCE
     made_after: int | None = None  # when the server lost its memory of used tokens
@@ -45,7 +45,7 @@ class TrustedToken(Value, frozen=True):
 
     claims: dict[str, Any]
     subject: str
-    expires_at: int  # what is issued for it must not live longer
+    expires_at: int  # no token that is issued for it lives longer
     live_until: int  # the second after which it can no longer be accepted
     jti_digest: bytes | None  # None: it may be used again
 
@@ -55,7 +55,7 @@ class TrustedToken(Value, frozen=True):
 
 
 def find_issuers(unverified: Unverified) -> tuple[str, ...]:
-    """Return the issuers that a token may be of; none if a client signed it itself, so that iss and sub are equal.
+    """Return the issuers that may have made a token; none if iss and sub are equal: a client signed it itself.
 
     The issuer of a SPIFFE ID is its trust domain: a JWT-SVID needs no iss (JWT-SVID section 3). Raises TRUST_SPIFFE_ID
     for a sub that only looks like one.

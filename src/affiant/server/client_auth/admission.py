@@ -34,7 +34,7 @@ _PLAIN = re.compile(r"https://[A-Za-z0-9.-]{1,100}(?::[0-9]{1,5})?(?:/[A-Za-z0-9
 
 
 class Foreign(Value, frozen=True):
-    """A parsed token of another issuer."""
+    """A parsed token of another issuer, whose signature is not verified yet."""
 
     HIDDEN = frozenset({"unverified"})
 
@@ -46,8 +46,8 @@ class Foreign(Value, frozen=True):
     def find(cls, unverified: Unverified, *, client_id: str | None = None, is_svid: bool = False) -> Foreign | None:
         """Return the token, or None if a client signed it itself.
 
-        Raises JWT_TYP for another JWT than a token, and TRUST_SPIFFE_ID for one that `is_svid`, sent as a JWT-SVID,
-        and has no SPIFFE ID.
+        `is_svid` says that it was sent as a JWT-SVID. Raises JWT_TYP for another kind of JWT, and TRUST_SPIFFE_ID for
+        a JWT-SVID without a SPIFFE ID.
         """
         issuers = trusted_token.find_issuers(unverified)
         if not issuers:
@@ -97,13 +97,12 @@ class Foreign(Value, frozen=True):
         if "://" not in issuer:
             got = f"iss {issuer[:100]}, sub {str(claims.get('sub'))[:100]}"
             return Rejected(Reason.ISS_SUB, expected="iss and sub equal to the client_id", got=got)
-        # Attack: what a stranger sent could be any text. Only the plain URL of an issuer is repeated: an operator needs
-        # it.
+        # Attack: an attacker chooses this text, and an operator reads it. Only a plain URL is repeated.
         named = f"a trust in {issuer}: affiant trust add" if _PLAIN.fullmatch(issuer) else "a trust: affiant trust add"
         return Rejected(Reason.TRUST_UNKNOWN, expected=named, got=issuer[:256])
 
     async def _verify(self, trusts: Sequence[KnownTrust], judging: Judging) -> tuple[KnownTrust, Verified]:
-        """Return the one trust whose key made the signature. Every failure costs a verification."""
+        """Return the one trust whose key made the signature, and the verified token."""
         enabled = [trust for trust in trusts if trust.record.enabled]
         # Attack: a disabled trust must take as long as an enabled one. Its keys are tried too, and nothing is fetched.
         searched = enabled or trusts
@@ -111,7 +110,7 @@ class Foreign(Value, frozen=True):
             found = await judging.trust_keys.verify(searched, self.unverified, now=judging.now, fetches=bool(enabled))
         except Rejected as refusal:
             if refusal.reason is not Reason.SIGNATURE:
-                with suppress(Rejected):
+                with suppress(Rejected):  # every failure costs a verification
                     compact.verify_any(self.unverified, stranger.dummy_keys(self.unverified.alg))
             if enabled:
                 raise
@@ -151,7 +150,7 @@ class Admission(Value, frozen=True):
     verified: Verified
     token: TrustedToken
     observed: tuple[str, ...] = ()  # codes of the reasons that are recorded with it
-    parents: tuple[dict[str, Any], ...] = ()  # of what is issued for it: names by which its own server revokes it
+    parents: tuple[dict[str, Any], ...] = ()  # entries for `parents`: the names by which its own server revokes it
 
     @property
     def claim(self) -> JtiClaim | None:
@@ -192,8 +191,8 @@ def ceiling_of(rule: Rule, *, not_after: int | None = None) -> Ceiling:
 
 
 def claim_owner(trust: str) -> str:
-    """Return the name in whose claims the jtis of a trust's tokens are: one that no client can have.
+    """Return the owner of the jtis of a trust's tokens, in place of a client_id; no client can have this name.
 
-    Tokens of one trust are compared with each other alone.
+    One trust cannot use up the jti of another.
     """
     return f"trust {trust}"

@@ -26,7 +26,7 @@ from affiant.server.request.caller import Caller
 from affiant.server.request.notes import Notes
 from affiant.system.values import Value
 
-# What programs send that did not look whether the platform gave them a token.
+# Programs send these texts when the platform gave them no token and they did not check.
 NO_TOKENS = ("null", "None", "undefined")
 
 
@@ -81,10 +81,10 @@ class Judging(Value, frozen=True):
 
 
 class Shown(Protocol):
-    """The credentials in one request, read as far as that is possible without the store."""
+    """The credentials in one request, parsed; nothing is looked up yet."""
 
     async def identify(self, federation: Federation, judging: Judging) -> Named:
-        """Return the credentials with the client that they are of; raise Rejected if that is not one."""
+        """Return the credentials with the client that they name; raise Rejected if they name none."""
 
 
 class Named(Protocol):

@@ -1,4 +1,4 @@
-"""The access token that an accepted request would get, and the limit that each layer sets."""
+"""The access token that a request would get, and the limits of each layer."""
 
 from __future__ import annotations
 

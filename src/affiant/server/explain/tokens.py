@@ -14,9 +14,9 @@ from affiant.oauth.revocations import FOREIGN
 from affiant.reasons import Reason
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation, Line, note_time
 from affiant.server.explain.facts import Facts
-from affiant.server.explain.federation import jobs
 from affiant.server.explain.fix import Fix
 from affiant.server.registry.directory import Directory
+from affiant.server.registry.federation.platforms import GENERIC
 from affiant.server.token import active
 from affiant.storage.ports import Revocations
 
@@ -58,7 +58,7 @@ def describe(facts: Facts) -> str:
     if facts.presented is None:
         return ""
     job, of_person = facts.presented.job, facts.presented.of_person
-    if job.name == jobs.GENERIC:
+    if job.name == GENERIC:
         return f"this is an ID token of {_quoted(facts.claims, 'iss')}, which identifies a user" if of_person else ""
     return f"this is {job.what} ({_quoted(facts.claims, job.shown)})"
 

@@ -32,7 +32,7 @@ FRESH_SECONDS = 300  # lifetime of a set without Cache-Control
 # Bounds of Cache-Control. SMART App Launch: a set SHALL NOT be kept for longer than it says. The lower bound replaces
 # no-store and max-age=0, so that a busy client does not cause one fetch per request.
 LEAST_SECONDS, MOST_SECONDS = 5, 3600
-AHEAD = 0.8  # of that time, after which it is fetched again in the background
+AHEAD = 0.8  # part of the lifetime, after which a set is fetched again in the background
 STALE_SECONDS = 86_400  # how long a set is used while it cannot be fetched
 WINDOW_SECONDS, FETCHES = 30.0, 2  # the limit of fetches for missing keys, per owner
 RETRY_SECONDS = 20.0  # after a fetch that failed
@@ -97,7 +97,7 @@ class Kept(Generic[Form]):
 
     source: Source[Form]
     loaded: Loaded[Form] | None = None
-    moved_from: str | None = None  # the address of the set before, where metadata name another one since
+    moved_from: str | None = None  # the former address, if the metadata name another one now
     fetched_at: float = float("-inf")
     lifetime: float = 0.0
     begun_at: float = float("-inf")
@@ -128,7 +128,7 @@ class Kept(Generic[Form]):
         return "; ".join(filter(None, (age, moved, describe(self.loaded.keys.left_out))))
 
     def check(self, now: float, wanted: Wanted | None = None) -> Loaded[Form]:
-        """Return the set; raise Rejected if there is none, it is too old, or it lacks the key after a failed fetch."""
+        """Return the set; raise Rejected if none is kept, it is too old, or it lacks the key after a failed fetch."""
         if self.problem is not None and (self.loaded is None or not (wanted is None or self.has(wanted))):
             raise _again(self.problem)
         if self.loaded is None:
@@ -171,7 +171,7 @@ class Kept(Generic[Form]):
 
 
 class KeyCache(Generic[Form]):
-    """The fetched keys of all owners of one kind; without `fetch` nothing is fetched, and so nothing is known."""
+    """The fetched keys of all owners of one kind; without `fetch` it stays empty."""
 
     def __init__(self, fetch: Fetch | None = None) -> None:
         self._fetch = fetch
@@ -195,7 +195,7 @@ class KeyCache(Generic[Form]):
     async def keep_fresh(self, source: Source[Form], *, now: float, is_patient: bool = True) -> tuple[Kept[Form], bool]:
         """Fetch an old set; return it, and whether this request began the fetch.
 
-        A request that is not patient never waits for a place whose last fetch failed.
+        Unless `is_patient`, a request does not wait for a source whose last fetch failed.
         """
         if self._fetch is None:
             raise Rejected(Reason.JWKS_UNAVAILABLE, detail=NOT_FETCHED)

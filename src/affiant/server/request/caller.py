@@ -41,13 +41,12 @@ class Caller(Value, frozen=True):
     asked_scope: object = None
     asked_resource: object = None
     certificate: Certificate | None = None  # of the TLS connection, whether or not it authenticated the client
-    # Of a client that the token of a trusted issuer speaks for: the rule that says so, by its path, its limits, and the
-    # claims that go on into the access token.
-    rule: str | None = None
+    # These are for a client that the token of a trusted issuer speaks for.
+    rule: str | None = None  # the path of the rule that names the client
     ceilings: tuple[Ceiling, ...] = ()
-    source: dict[str, Any] | None = None
+    source: dict[str, Any] | None = None  # copied claims, for `src`
     confirmation: object = None  # the claim cnf of that token, whose key this request must prove
-    foreign: tuple[dict[str, Any], ...] = ()  # in `parents`: how the server that issued that token revokes it
+    foreign: tuple[dict[str, Any], ...] = ()  # entries for `parents`: names by which that token's server revokes it
 
     @property
     def client(self) -> Client:

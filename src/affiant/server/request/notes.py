@@ -46,7 +46,7 @@ class Evidence(Value, frozen=True):
 
 
 class Exchanged(Value, frozen=True):
-    """The token that a request exchanges: on this its commit depends."""
+    """The conditions of the commit that come from the token which the request exchanges."""
 
     claim: JtiClaim | None = None  # of a token that is taken once
     names: tuple[Unrevoked, ...] = ()  # by which it can be revoked
@@ -69,11 +69,11 @@ class Notes(msgspec.Struct):
     outcome: AuditOutcome = "issued"
     detail: str | None = None
     token: str | None = None  # jti of the issued token
-    issuer: str | None = None  # of a platform's token, as it claims
+    issuer: str | None = None  # iss of a platform's token, which may be false
     claims: str | None = None  # see AuditRecord, and so on
     nearest: str | None = None
     parent: str | None = None
-    rule: str | None = None  # that admitted the platform's token which is exchanged
+    rule: str | None = None  # the rule of an exchanged platform's token
     task: str | None = None
     by: str | None = None  # the proved author of a change, at endpoints whose caller is no client
     client_id: str | None = None  # of a client that proved itself by an access token

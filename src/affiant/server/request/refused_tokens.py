@@ -1,6 +1,6 @@
-"""The log of refused tokens of platforms, by their issuers: within limits, since strangers send such tokens too.
+"""Log refused tokens of platforms by their issuers, for operators who watch the output of the server.
 
-The audit log has every one of them (`affiant trust refused`); this is for operators who watch the output of the server.
+Attack: anyone can send such tokens, so the lines are limited. The audit log has all of them (`affiant trust refused`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from affiant.system.text import printable
 
 log: logging.Logger = logging.getLogger(__name__)
 MINUTE = 60.0  # seconds in which an issuer gets one line
-MAX_ISSUERS = 20  # that get a line in that time; a last line counts all others
+MAX_ISSUERS = 20  # issuers with a line in a minute; one more line counts all other tokens
 _LONGEST = 200  # characters of an issuer
 
 

@@ -36,7 +36,7 @@ class Granted(Value, frozen=True):
 
 
 def grant(authorization: Authorization, caller: Caller, directory: Directory, *, lifetime: int, now: float) -> Granted:
-    """Return what this caller gets of what it asked for; `lifetime` is the server's setting, in seconds.
+    """Return the scope, APIs and lifetime that this caller gets; `lifetime` is the server's setting, in seconds.
 
     Everything that limits a token is intersected here, and nowhere else: the client, the APIs, the rule that found the
     client, the token that is exchanged, and the request.
@@ -58,7 +58,7 @@ def grant(authorization: Authorization, caller: Caller, directory: Directory, *,
 
 
 def _of_kind(granted: Granted, authorization: Authorization) -> Granted:
-    """Return it if the APIs take the kind of token that is asked for."""
+    """Return the grant if the APIs take the kind of token that is requested; else raise Rejected."""
     # Attack: a transaction token serves as an access token, or the reverse.
     is_asked = authorization.requested_token_type == names.TXN_TOKEN_TYPE
     if is_asked != (granted.typ == names.TXN_TOKEN_TYP):
@@ -72,7 +72,7 @@ def _lasting(ceiling: Ceiling) -> Ceiling:
 
 
 def _until(granted: Granted, ceilings: Sequence[Ceiling], now: float) -> Granted:
-    """Return what is granted, with the time that every layer leaves."""
+    """Return the grant with the lifetime that every layer leaves."""
     for ceiling in ceilings:
         if ceiling.not_after is not None and ceiling.not_after < int(now) + granted.lifetime:
             granted = replace(granted, lifetime=ceiling.not_after - int(now))

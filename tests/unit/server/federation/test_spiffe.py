@@ -242,5 +242,5 @@ async def test_bundle_of_a_trust_that_is_no_domain_has_no_keys(publisher: KeySer
     assert [key.kid for key in found.keys] == [SIGNER.kid]
     with pytest.raises(ConfigError, match="not for signatures"):
         await tried.probe(Trust("ci", "https://ci.example", jwks_uri=publisher.uri(HOST)))
-    with pytest.raises(ConfigError, match="nowhere where its keys are"):
+    with pytest.raises(ConfigError, match="does not say where its keys are"):
         await tried.probe(Trust("acme", DOMAIN))

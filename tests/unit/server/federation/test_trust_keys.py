@@ -385,7 +385,7 @@ async def test_probe_returns_what_would_be_found(place: Place) -> None:
         ({"jwks_uri": "https://other.example/none"}, "the answer was not 200, and redirects are not followed"),
         ({"jwks_uri": "https://10.0.0.1/"}, "an address that this server may not connect to"),
         ({"issuer": "https://other.example"}, "the answer was not 200"),
-        ({"issuer": "kubernetes/serviceaccount"}, "the trust says nowhere where its keys are"),
+        ({"issuer": "kubernetes/serviceaccount"}, "the trust does not say where its keys are"),
         ({"discovery_url": KEYS_AT}, "expected issuer https://issuer.example/tenant, got"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -24,10 +24,21 @@ from affiant.storage.records import ClaimCondition, Rule, Trust
 _TRUST = [fields.TRUST.rows[name] for name in ("discovery_url", "jwks_uri", "jwks", "ca", "audiences")]
 _FROM_REFUSED = "--from-refused"
 _RULE = [fields.RULE.rows[name] for name in ("scope", "resources")]
+# For every platform, and for a refused token.
+_SAVED: tuple[Callable[[Any], Any], ...] = (
+    click.option("--client", metavar="CLIENT_ID", help="the service for which such a token speaks"),
+    click.option("--new-client", metavar="CLIENT_ID", help="the same, for a service that is registered now"),
+    click.option(
+        "--when", type=CONDITION, multiple=True, metavar="CLAIM=VALUE", help="a further condition; may repeat"
+    ),
+    click.option("--name", help="name of the trust (default: the one of its issuer, or the name of the platform)"),
+    click.option("--rule", help="name of the rule (default: that of the service)"),
+    click.option("--names-only", is_flag=True, help="rest on names, which another tenant could take over"),
+)
 
 
 class _Add(click.Group):
-    """Takes `--from-refused TRACE_ID` in place of a platform, which the record of the request names."""
+    """Accepts `--from-refused TRACE_ID` in place of a platform: the record of the request names that."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words = [part for word in args for part in (word.split("=", 1) if word.startswith(_FROM_REFUSED) else [word])]
@@ -61,10 +72,18 @@ def _command(platform: Platform) -> click.Command:
         f"affiant trust add {platform.name} {platform.example}\n"
         f"affiant trust add {platform.name} --from-token FILE --client {platform.example.rpartition(' ')[2]}"
     )
-    decorated: Callable[..., None] = admin_options(run)
-    for option in reversed(_options(platform)):
-        decorated = option(decorated)
-    return click.command(platform.name)(decorated)
+    return click.command(platform.name)(_with(_options(platform))(admin_options(run)))
+
+
+def _with(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Return a decorator that adds these options, in this order."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def _options(platform: Platform) -> list[Callable[[Any], Any]]:
@@ -72,16 +91,10 @@ def _options(platform: Platform) -> list[Callable[[Any], Any]]:
     members_ = [row for row in _TRUST if row.option not in own]
     return [
         *map(_option, platform.questions),
-        click.option("--client", metavar="CLIENT_ID", help="the service for which such a token speaks"),
-        click.option("--new-client", metavar="CLIENT_ID", help="the same, for a service that is registered now"),
         click.option("--from-token", metavar="FILE|-", help="take the answers from a token, which is not printed"),
-        click.option("--when", type=CONDITION, multiple=True, metavar="CLAIM=VALUE", help="a further condition; may"
-                     " repeat"),
-        click.option("--name", help="of the trust (default: the one of its issuer, or the name of the platform)"),
-        click.option("--rule", help="name of the rule (default: that of the service)"),
-        click.option("--names-only", is_flag=True, help="rest on names, which another tenant could take over"),
+        *_SAVED,
         member_options([*_RULE, *members_]),
-    ]  # fmt: skip
+    ]
 
 
 def _option(question: Question) -> Callable[[Any], Any]:
@@ -106,21 +119,16 @@ for _platform in PLATFORMS.values():
 
 @add.command("from-refused")
 @click.argument("trace_id")
-@click.option("--client", metavar="CLIENT_ID", help="the service for which such a token speaks")
-@click.option("--new-client", metavar="CLIENT_ID", help="the same, for a service that is registered now")
-@click.option("--when", type=CONDITION, multiple=True, metavar="CLAIM=VALUE", help="a further condition; may repeat")
-@click.option("--name", help="of the trust (default: the one of its issuer, or the name of the platform)")
-@click.option("--rule", help="name of the rule (default: that of the service)")
-@click.option("--names-only", is_flag=True, help=fields.RULE.rows["names_only"].meaning)
-@click.option("--yes", is_flag=True, help="do not ask before it is registered")
+@_with(_SAVED)
+@click.option("--yes", is_flag=True, help="register it without a question")
 @member_options([*_RULE, *_TRUST])
 @admin_options
 def from_refused(trace_id: str, place: Place, *, yes: bool, **options: Any) -> None:
     """Take tokens like one that was refused.
 
-    Issuer, conditions and service are proposed from the audit record of the request. If no trust had verified the
-    token, its claims are what its sender wrote, and it says so: the server fetches the keys of the issuer before it
-    takes the trust, and the next token of the job shows whether the claims are right.
+    The command proposes issuer, conditions and service from the audit record of the request, and asks before it
+    registers them. If no trust had verified the token, its sender may have made the claims up: the command says so, and
+    the next token of the job shows whether they are right.
 
     \b
     affiant trust add --from-refused q7Jd0kX2aQpz
@@ -137,17 +145,16 @@ def from_refused(trace_id: str, place: Place, *, yes: bool, **options: Any) -> N
     wanted = _wanted(token.platform, answers, given, {**options, "name": options["name"] or token.trust})
     _propose(wanted, is_verified=token.is_verified)
     if not yes and not (sys.stdin.isatty() and click.confirm("register this?", err=True)):
-        raise click.UsageError("nothing was registered: add --yes")
+        raise click.UsageError("nothing was registered: to register it, give --yes")
     _show(place.run(lambda api: saving.save(api, wanted)), [])
 
 
 def _propose(wanted: Wanted, *, is_verified: bool) -> None:
     if not is_verified:
-        warn("no trust had verified this token: issuer and claims are what its sender wrote. Is it your job?")
-    pins = wanted.rule["conditions"].items()
+        warn("no trust had verified this token: anyone can send one with these claims. Is it your job?")
     note(f"the issuer {wanted.trust['issuer']}, as {wanted.trust['preset']}")
     note(f"the client {wanted.rule['client_id']}{' (new)' if wanted.client else ''}")
-    note(f"when {' and '.join(f'{claim}={_shown(value)}' for claim, values in pins for value in values)}")
+    note(f"when {_conditions(wanted.rule)}")
 
 
 def _add(platform: Platform, answers: dict[str, str], place: Place, options: dict[str, Any]) -> None:
@@ -226,7 +233,6 @@ def _wanted(
 
 def _show(done: Done, verdict: list[str]) -> None:
     trust, rule = done.trust, done.rule
-    pins = [f"{claim}={' or '.join(map(_shown, values))}" for claim, values in rule["conditions"].items()]
     job = jobs.lines(trust["preset"], done.issuer, done.audiences[0])
     made = [f"client {done.client['client_id']}, which has no credential of its own (new)"] if done.client else []
     for risk in _risks(trust, rule):
@@ -239,11 +245,17 @@ def _show(done: Done, verdict: list[str]) -> None:
         {"trust": trust, "rule": rule, "client": done.client, "job": "\n".join(job), "token": verdict},
         f"trust {trust['name']}: {trust['issuer']}{' (new)' if done.is_new else ''}",
         *made,
-        f"rule {rule['name']}: for {rule['client_id']}, when {' and '.join(pins)}",
+        f"rule {rule['name']}: for {rule['client_id']}, when {_conditions(rule)}",
         "the job:",
         *(f"  {line}" for line in job),
         *(verdict or ["try it with a token of the job:  affiant trust test FILE"]),
     )
+
+
+def _conditions(rule: Mapping[str, Any]) -> str:
+    """Return the conditions in words: all of them must be met, and of the values of one claim any."""
+    found = rule["conditions"].items()
+    return " and ".join(f"{claim}={' or '.join(map(_shown, values))}" for claim, values in found)
 
 
 def _shown(value: object) -> str:

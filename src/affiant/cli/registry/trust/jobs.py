@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_FILE = "file:PATH"  # of a token that the platform's own program writes
-_CLIENTS = {"entra": "azure"}  # the names that `affiant token --from` has
+_FILE = "file:PATH"  # a file that a program of the issuer writes
+_CLIENTS = {"entra": "azure"}  # presets with another name in `affiant token --from`
 
 _LINES = {
     "github": """\

@@ -74,7 +74,7 @@ def keys(name: str, place: Place) -> None:
 def disable(name: str, place: Place) -> None:
     """Refuse the tokens of a trust at once.
 
-    The tokens that its rules gave end too. They stay so until it is enabled again.
+    The access tokens that its rules gave end too. affiant trust enable takes new ones again.
     """
     place.patch(f"/trusts/{segment(name)}", {"enabled": False})
     show({"name": name, "done": "disable"}, f"disabled {name}")

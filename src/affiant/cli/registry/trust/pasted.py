@@ -1,4 +1,4 @@
-"""A token that an operator has from a job: its claims are read, and the server judges it by the new rule."""
+"""The token of a job in a file: the command reads the rule from its claims, and the server judges it by that rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
 from affiant.jose.claims import instant
 from affiant.oauth.federation import trusted_token
-from affiant.server.registry.federation.known import meets
+from affiant.server.registry.federation.platforms import proposal
 from affiant.server.registry.federation.platforms.platform import Platform
 from affiant.system.values import Value
 
@@ -43,7 +43,7 @@ class Pasted(Value, frozen=True):
 
 
 def read(file: str) -> Pasted:
-    """Return the claims of the token in this file, or of standard input; raise ConfigError if it is no such token."""
+    """Return the token in this file, or from standard input; raise ConfigError unless it is a platform's."""
     given = read_given(file, longest=2 * _LONGEST)
     if given == file:
         raise ConfigError("there is no such file: --from-token takes the name of a file, or - for standard input")
@@ -55,12 +55,12 @@ def read(file: str) -> Pasted:
         raise ConfigError(f"--from-token has no signed JWT: {said}") from None
     issuers = trusted_token.find_issuers(unverified)
     if not issuers:
-        raise ConfigError("this token is of no platform: its iss and sub are equal, or missing")
+        raise ConfigError("no platform issued this token: its iss and sub are equal, or missing")
     return Pasted(text, issuers[0], dict(unverified.claims))
 
 
 def judge(token: Pasted, trust: str, place: Place) -> str:
-    """Return what the server says of the token, as of when it was made: a first line that mends it, if need be."""
+    """Return the server's verdict on the token at the time of its iat, with the fix of a refusal."""
     begin = instant(token.claims, "iat")
     answer = place.post("/explain", {"request": token.text, "at": begin, "trust": trust})
     found = read_answer(answer, place)
@@ -72,14 +72,11 @@ def judge(token: Pasted, trust: str, place: Place) -> str:
 
 
 def check(token: Pasted, platform: Platform) -> None:
-    """Raise ConfigError for a token that the preset refuses, and that is therefore no pattern for a rule."""
-    for refused in platform.refuses:
-        if meets(token.claims, refused):
-            values = " or ".join(map(str, refused.values))
-            raise ConfigError(f"tokens with {refused.claim}={values} get nothing here: take one of the right job")
+    """Raise ConfigError for a token from which no rule may be made: a refused one, or one that lives too long."""
+    proposal.check_claims(platform, token.claims)
     life = token.lifetime
     if life is None:
-        raise ConfigError("this token never ends, or does not say since when it is valid: such tokens are not taken")
+        raise ConfigError("this token never ends, or has no iat: ask the platform for one that expires")
     if life > platform.longest:
         raise ConfigError(
             f"this token lives {life // 3600:,} hours, and {platform.longest // 3600} are the most: a token of a pod"

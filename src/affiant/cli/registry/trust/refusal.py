@@ -1,4 +1,4 @@
-"""A refused token as the audit log keeps it, from which an operator makes a trust and a rule without typing a claim."""
+"""A refused token in the audit log, from which a trust and a rule are proposed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from affiant.cli.connection.admin import Admin, segment
 from affiant.errors import ConfigError
 from affiant.server.registry.federation import claims as kept_claims
 from affiant.server.registry.federation import nearest
-from affiant.server.registry.federation.known import meets
 from affiant.server.registry.federation.platforms import proposal
 from affiant.server.registry.federation.platforms.platform import Platform
 from affiant.server.registry.federation.platforms.table import PLATFORMS
@@ -29,7 +28,7 @@ class RefusedToken(Value, frozen=True):
     claims: dict[str, Any]
     platform: Platform
     is_verified: bool  # whether a trust had verified its signature
-    trust: str | None  # that had
+    trust: str | None  # name of the trust that verified it
     client_id: str
     is_new: bool  # whether that client has to be registered
 
@@ -60,7 +59,7 @@ async def read(api: Admin, trace_id: str) -> RefusedToken:
     known = next((one for one in await api.all("/trusts") if found is not None and one["name"] == found.trust), None)
     platform = PLATFORMS[known["preset"]] if known is not None else proposal.find_platform(issuer)
     claims = kept.nested
-    _check(platform, claims)
+    proposal.check_claims(platform, claims)
     named = [found.client_id if found is not None else "", record.get("client_claimed") or "", _name(issuer, claims)]
     client_id = next(name for name in named if _PLAIN.fullmatch(name))
     return RefusedToken(
@@ -74,15 +73,8 @@ async def read(api: Admin, trace_id: str) -> RefusedToken:
     )
 
 
-def _check(platform: Platform, claims: dict[str, Any]) -> None:
-    for refused in platform.refuses:
-        if meets(claims, refused):
-            values = " or ".join(map(str, refused.values))
-            raise ConfigError(f"tokens with {refused.claim}={values} get nothing here: run the job another way")
-
-
 def _name(issuer: str, claims: dict[str, Any]) -> str:
-    """Return a client_id that says which workload it is."""
+    """Return a client_id made of the name of the workload."""
     text = next((str(claims[name]) for name in _NAMED_BY if claims.get(name)), issuer)
     words = re.sub(r"[^a-z0-9._-]+", "-", text.removeprefix("spiffe://").removeprefix("system:serviceaccount:").lower())
     return words.strip("-._")[:48].strip("-._") or "workload"

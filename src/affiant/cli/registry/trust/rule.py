@@ -11,7 +11,7 @@ from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import Listing, describe, show, show_list
 from affiant.cli.registry.options import check_scopes, member_options, members
-from affiant.cli.registry.trust.words import conditions, state, words_of
+from affiant.cli.registry.trust.words import state, words_of
 from affiant.server.registry.federation import fields
 from affiant.server.registry.fields import By
 from affiant.storage.records import NotFound
@@ -113,9 +113,9 @@ def update(name: str, place: Place, **options: Any) -> None:
 @click.argument("name")
 @admin_options
 def disable(name: str, place: Place) -> None:
-    """Let a rule give nothing, and end its tokens.
+    """Disable a rule and end its tokens.
 
-    Until it is enabled again.
+    affiant rule enable lets it give new ones.
     """
     place.patch(_path(place, name), {"enabled": False})
     show({"name": name, "done": "disable"}, f"disabled {name}")
@@ -140,7 +140,7 @@ def remove(name: str, place: Place) -> None:
 
 
 def _path(place: Place, name: str) -> str:
-    """Return where a rule is, by its name or by TRUST/NAME, as lists, tokens and the audit log have it."""
+    """Return the path of a rule in the admin API; `name` is its own, or TRUST/NAME as in tokens and records."""
     trust, _, own = name.rpartition("/")
     path = f"/rules/{segment(own)}"
     if trust and place.get(path)["trust"] != trust:
@@ -149,13 +149,13 @@ def _path(place: Place, name: str) -> str:
 
 
 def _cells(found: Mapping[str, Any]) -> tuple[object, ...]:
-    when, scope = " ".join(conditions(found["conditions"])), " ".join(found["scope"])
+    when, scope = " ".join(fields.option_values(found["conditions"])), " ".join(found["scope"])
     return found["name"], found["trust"], found["client_id"], state(found), scope, when
 
 
 def _line(found: Mapping[str, Any]) -> str:
     off = "" if found["enabled"] else "  (disabled)"
-    when = " ".join(conditions(found["conditions"]))
+    when = " ".join(fields.option_values(found["conditions"]))
     return f"rule {found['trust']}/{found['name']}  gives {found['client_id']} to  {when}{off}"
 
 

@@ -1,4 +1,4 @@
-"""Register a trust, a rule and, if wanted, its client: all of them or none, as far as a dry run says."""
+"""Register a trust, a rule and, if wanted, its client, after a dry run has accepted all of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Wanted:
 
     trust: Mapping[str, Any]  # without its name
     rule: Mapping[str, Any]  # without its name and its trust
-    client: Mapping[str, Any] | None  # None: there is one
+    client: Mapping[str, Any] | None  # None: it is registered already
     trust_name: str | None = None
     rule_name: str | None = None
 
@@ -37,8 +37,8 @@ class Done:
     trust: dict[str, Any]
     rule: dict[str, Any]
     client: dict[str, Any] | None
-    is_new: bool  # the trust
-    issuer: str  # of the server
+    is_new: bool  # whether the trust was registered now
+    issuer: str  # issuer identifier of the server
     problem: str | None = None  # why the keys of a new trust cannot be obtained
 
     @property
@@ -48,7 +48,7 @@ class Done:
 
 
 async def save(api: Admin, wanted: Wanted) -> Done:
-    """Register what is wanted; a trust that is there for this issuer gets the rule."""
+    """Register the trust, client and rule; a registered trust of this issuer gets the rule."""
     trusts, rules = await api.all("/trusts"), await api.all("/rules")
     client_id = wanted.rule["client_id"]
     if wanted.client is None:
@@ -137,7 +137,7 @@ def _named(records: Collection[Mapping[str, Any]]) -> set[str]:
 
 
 def _as_name(client_id: str) -> str:
-    """Return the client_id as far as it can be the name of a rule."""
+    """Return the client_id, changed to a valid name of a rule."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", client_id.lower())
     return plain[-_LONGEST_NAME:].strip("-._") or "rule"
 

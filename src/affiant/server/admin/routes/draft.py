@@ -24,11 +24,11 @@ class Draft:
     trusts: dict[str, Trust | None] = field(default_factory=dict)
     rules: dict[str, Rule | None] = field(default_factory=dict)
     needs: Role = Role.VIEWER
-    # Of the store, once they are needed. Attack: without these, each of many changes reads all of them.
+    # Read from the store once. Attack: a plan of many changes would read all of them for each change.
     owners: frozenset[str] | None = None
     stored_trusts: Sequence[Trust] | None = None
     stored_rules: Sequence[Rule] | None = None
-    stored_clients: dict[str, Client | None] = field(default_factory=dict)  # that rules name
+    stored_clients: dict[str, Client | None] = field(default_factory=dict)  # clients that rules name
     judged_trusts: set[str] = field(default_factory=set)
 
     async def client(self, name: str) -> Client:
@@ -75,14 +75,14 @@ class Draft:
         return _changed(self.stored_rules, self.rules)
 
     async def drop_rules(self, *, client_id: str) -> None:
-        """Remove the rules that name this client, which are removed with it."""
+        """Remove the rules of a removed client."""
         self.rules |= {rule.name: None for rule in await self.all_rules() if rule.client_id == client_id}
 
     def need(self, role: Role) -> None:
         self.needs = role if role.includes(self.needs) else self.needs
 
     async def need_for_rules(self, trust: str) -> None:
-        """Note the role that a change of this trust needs, once: new rules are noted themselves."""
+        """Note the role that a change of this trust needs, once; each new rule notes its own."""
         if trust not in self.judged_trusts:
             self.judged_trusts.add(trust)
             for client_id in {rule.client_id for rule in await self.all_rules() if rule.trust == trust}:

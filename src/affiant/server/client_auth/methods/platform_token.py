@@ -1,4 +1,4 @@
-"""federated_jwt: the token that a platform gave a workload, verified by a trust; one of its rules names the client.
+"""federated_jwt: a trust verifies the token that a platform gave a workload, and one of its rules names the client.
 
 It comes as `client_assertion` or, with the grant jwt-bearer, as `assertion` (RFC 7523 section 2). A JWT-SVID has an
 assertion type of its own (draft-ietf-oauth-spiffe-client-auth).
@@ -19,7 +19,7 @@ from affiant.system.values import Value
 
 
 class PlatformToken(Value, frozen=True):
-    """A parsed token of another issuer."""
+    """The token of another issuer in place of a client's own credentials."""
 
     token: Foreign
 
@@ -28,7 +28,7 @@ class PlatformToken(Value, frozen=True):
 
 
 class Admitted(Value, frozen=True):
-    """An admitted token, whose rule names the client."""
+    """A token that a trust took, and the client that its rule names."""
 
     methods: ClassVar[tuple[str, ...]] = names.AUTH_METHODS
     name: ClassVar[str] = names.FEDERATED_JWT
@@ -41,7 +41,7 @@ class Admitted(Value, frozen=True):
         return self.admission.rule.client_id
 
     async def judge(self, client: RegisteredClient, judging: Judging) -> Caller:  # noqa: ARG002
-        # Order: Authenticator has looked whether the client exists and takes this method.
+        # Order: Authenticator has checked that the client exists, is enabled and may use this method.
         found = self.admission
         return Caller(
             client,

@@ -1,4 +1,4 @@
-"""How the jobs of each platform ask for their token: one row each, for messages."""
+"""The jobs of each platform, one row each: how they ask for a token, for messages."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from affiant.server.registry.federation.platforms import GENERIC
+
 _ENTRA = re.compile(r"https://(login\.microsoftonline\.com|sts\.windows\.net|login\.windows\.net)/")
 _GITHUB = re.compile(r"https://token\.actions\.|https://[^/]+/_services/token$")
 _AUDIENCE = "{audience}"  # where a line has the audience that the server wants
-GENERIC = "generic"
 NO_ID_TOKEN = "permissions: {id-token: write}"  # noqa: S105 - of a GitHub workflow
 
 
@@ -130,7 +131,7 @@ _OTHER = Job(GENERIC, "a token of another issuer", "sub", lambda _, __, ___: Tru
 
 
 def find(issuer: str, subject: str, claims: Collection[str]) -> Job:
-    """Return the platform that a token seems to be of."""
+    """Return the platform that seems to have issued a token."""
     return next((job for job in JOBS if job.fits(issuer, subject, claims)), _OTHER)
 
 

@@ -25,7 +25,7 @@ TOKEN_FILE = "TOKEN_FILE"  # noqa: S105 - in a line, the file that `affiant trus
 
 
 def find(refusal: Rejected, facts: Facts, presented: Presented) -> Fix | None:
-    """Return the change with which the token passes this step; None for a reason that concerns every request."""
+    """Return the change with which the token passes this step; None if the reason has no fix of its own here."""
     found = _ROWS.get(refusal.reason)
     return found(refusal, facts, presented) if found is not None else None
 
@@ -53,7 +53,7 @@ def _unknown(refusal: Rejected, facts: Facts, presented: Presented) -> Fix:
 
 
 def _near(known: str, issuer: str) -> str:
-    """Return how two issuers differ that a person takes for one, or nothing."""
+    """Return the difference of two issuers that are easily confused; empty for others."""
     if known.rstrip("/") == issuer.rstrip("/"):
         return "only the slash at the end differs"
     if known.casefold() == issuer.casefold():

@@ -1,4 +1,4 @@
-"""The token of a platform that a request presented, as far as the request or its audit record says."""
+"""The platform's token of a request, as its text or its audit record has it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Presented:
 
 
 def of_record(record: dict[str, Any], federation: Federation) -> Presented | None:
-    """Return the token that the audit record of a request speaks of; None for a request without one."""
+    """Return the token in the audit record of a request; None if the request had none."""
     issuer, kept = record.get("issuer"), kept_claims.parse(record.get("claims"))
     if not isinstance(issuer, str) or not is_platforms(issuer, kept.claims.get("sub") if kept else None):
         return None
@@ -99,13 +99,13 @@ def _completed(found: Nearest, trust: KnownTrust | None) -> Nearest:
 
 
 def elsewhere(claims: dict[str, Any]) -> Presented:
-    """Return the token as a server elsewhere gets it, whose trusts are not known here."""
+    """Return the token as a server elsewhere sees it; the trusts of that server are not known here."""
     issuer = next((str(claims[name]) for name in ("iss", "sub") if isinstance(claims.get(name), str)), "")
     kept = dict(kept_claims.walk(claims))
     return Presented(issuer, kept, Federation(""), of_person=kept_claims.is_of_person(claims))
 
 
 def is_platforms(issuer: object, subject: object) -> bool:
-    """Whether these are issuer and subject of a platform's token, rather than a client_id that is wrong."""
+    """Whether these are the issuer and subject of a platform's token, not a mistyped client_id."""
     is_account = isinstance(subject, str) and subject.startswith("system:serviceaccount:")
     return is_account or (isinstance(issuer, str) and "://" in issuer)

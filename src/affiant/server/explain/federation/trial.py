@@ -1,4 +1,4 @@
-"""Judge the token of a platform by everything at once: keys, claims, what the trust refuses, and each rule."""
+"""Judge a platform's token by every check at once: keys, claims, the refusals of the trust, and each rule."""
 
 from __future__ import annotations
 

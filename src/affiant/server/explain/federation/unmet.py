@@ -1,14 +1,12 @@
-"""What mends a token that no rule fits: a change of the rule that came nearest, or of the job.
+"""Fixes for a token that no rule fits: a change of the nearest rule, or of the job.
 
-A token that comes from outsiders by design, as the event `pull_request_target` does, is never met by a wider rule.
+A rule is never widened for tokens that outsiders can cause, such as those of `pull_request_target`.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 import re
-from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -16,6 +14,7 @@ from affiant.oauth.federation.conditions import Scalar
 from affiant.server.explain.federation.presented import Presented
 from affiant.server.explain.fix import Fix, command, quoted
 from affiant.server.registry.federation import claims as kept_claims
+from affiant.server.registry.federation import fields
 from affiant.server.registry.federation.nearest import Compared, Nearest
 
 _FOREIGN_EVENTS = ("pull_request", "pull_request_target", "workflow_run")
@@ -27,14 +26,8 @@ _PROTECTED = """rules: [{if: '$CI_COMMIT_REF_PROTECTED == "true"'}]"""
 Changed = dict[str, tuple[Scalar, ...]]
 
 
-def when(conditions: Iterable[tuple[str, Sequence[Scalar]]]) -> list[str]:
-    """Return the values of --when for these conditions: CLAIM=TEXT, or CLAIM:=VALUE for what is no text."""
-    pairs = [(claim, value) for claim, values in conditions for value in values]
-    return [f"{claim}={one}" if isinstance(one, str) else f"{claim}:={json.dumps(one)}" for claim, one in pairs]
-
-
 def mend(presented: Presented, client_id: str | None) -> Fix | None:
-    """Return what makes the token meet the rule that it came nearest to."""
+    """Return the change with which the token meets the nearest rule."""
     found = presented.nearest
     if found is None or not found.rule:
         return None
@@ -67,7 +60,7 @@ def _update(found: Nearest, changes: dict[str, _Change]) -> Fix:
         else:
             wanted[change.claim] = change.values
     why = "; ".join(change.why for change in changes.values())
-    return Fix(command("rule", "update", found.rule, when=when(wanted.items())), why)
+    return Fix(command("rule", "update", found.rule, when=fields.option_values(wanted)), why)
 
 
 class _Change(NamedTuple):
@@ -98,7 +91,7 @@ def _change(presented: Presented, one: Compared) -> _Change | None:
 
 
 def _renamed(presented: Presented, one: Compared) -> _Change | None:
-    """Return the condition with the claim that was meant, where the token has no claim of this name."""
+    """Return the condition on the claim that the operator meant, if the token has none of this name."""
     names = [name for name in presented.claims if name not in ("iss", "aud")]
     pointer = f"/{one.claim}"
     known = kept_claims.plain(one.claim)
@@ -109,7 +102,7 @@ def _renamed(presented: Presented, one: Compared) -> _Change | None:
 
 
 def _alike(expected: str, value: str) -> str:
-    """Return how two spellings of one text differ, or nothing."""
+    """Return the difference of two spellings of one text; empty for other texts."""
     if expected.casefold() == value.casefold():
         return "upper and lower case differ"
     if unquote(expected) == unquote(value):

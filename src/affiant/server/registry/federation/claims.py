@@ -1,4 +1,4 @@
-"""The claims of a refused token that an audit record keeps: those that rules can be about, and no credential."""
+"""The claims of a refused token that its audit record keeps: those that a condition can name, and no credential."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NEVER = frozenset(
 )  # fmt: skip
 _OF_PERSONS = frozenset({"nonce", "at_hash", "c_hash", "auth_time", "amr", "acr", "preferred_username", "upn"})
 _CREDENTIAL = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}|(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{40,}(?![A-Za-z0-9_-])")
-# By which platforms name a workload. No trust vouches for the token of an unknown issuer: only these are kept.
+# Platforms name a workload by these. Of a token that no trust has verified, only these are kept.
 _NAMING = (
     "iss", "sub", "aud", "repository_id", "repository_owner_id", "repository", "ref", "environment", "event_name",
     "project_id", "namespace_id", "project_path", "ref_type", "ref_protected", "owner_id", "oid", "tid", "email",
@@ -56,7 +56,7 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def shown(value: object) -> str | bool | int | float | None:
-    """Return a value as a message can show it: a credential and all that is long are cut; no value is None."""
+    """Return a value as a message can show it: without credentials, and cut if it is long."""
     if value is None or isinstance(value, bool | int | float):
         return value if not isinstance(value, int) or abs(value) < 2**63 else str(value)[:LONGEST]
     if isinstance(value, str):
@@ -75,16 +75,16 @@ def is_whole(value: object) -> bool:
 
 
 def plain(claim: str) -> str:
-    """Return the form in which kept claims have a name or a pointer: the name of a member of the token itself."""
+    """Return the name under which a claim is kept: a pointer to a member of the token itself is that member's name."""
     members = parse_pointer(claim) if claim.startswith("/") else [claim]
     return members[0] if len(members) == 1 and not members[0].startswith("/") else claim
 
 
 def keep(claims: dict[str, Any], *, is_verified: bool) -> str:
-    """Return the JSON text of what a record keeps of these claims."""
+    """Return the claims that a record keeps, as JSON text."""
     longest = MAX_VERIFIED if is_verified else MAX_UNVERIFIED
     found, of_person = dict(walk(claims)), is_of_person(claims)
-    # Order: those that name the workload first, since only so many have room.
+    # Order: the claims that name the workload come first; later ones are dropped if there is no room.
     names = [*(name for name in _NAMING if name in found), *(found if is_verified else ())]
     kept: dict[str, Any] = {}
     for name in dict.fromkeys(names):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth.federation import conditions, trusted_token
+from affiant.oauth.federation.conditions import Scalar
 from affiant.server.registry import kinds
 from affiant.server.registry.fields import By, Member, Table
 from affiant.server.registry.kinds import Choice, Names, Seconds, Text
@@ -41,13 +43,19 @@ class KeysMember(Member):
 
 @dataclass(frozen=True, slots=True)
 class LifetimeMember(Member):
-    """A member with a usual value; 0 means that one."""
+    """A member whose 0 means the default lifetime."""
 
     def assign(self, typed: Any) -> dict[str, Any]:
         return {self.name: typed or trusted_token.DEFAULT_LIFETIME}
 
     def shown(self, value: Any) -> Any:
         return value or trusted_token.DEFAULT_LIFETIME
+
+
+def option_values(found: Mapping[str, Sequence[Scalar]]) -> list[str]:
+    """Return conditions as their options have them: CLAIM=TEXT, or CLAIM:=VALUE for true, false and whole numbers."""
+    pairs = [(claim, value) for claim, values in found.items() for value in values]
+    return [f"{claim}={one}" if isinstance(one, str) else f"{claim}:={json.dumps(one)}" for claim, one in pairs]
 
 
 def is_name(text: str) -> bool:

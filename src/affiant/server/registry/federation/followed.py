@@ -1,7 +1,7 @@
-"""Follow the revocation feeds of other affiant servers: what ends a token there ends what was issued for it here.
+"""Follow the revocation feeds of other affiant servers: a revocation there ends tokens that were issued here.
 
-A token that is issued for one of theirs names it in `parents`, by digests. Their feeds have the same digests, which
-become revocations of this server: in its feed, for its guards, and in its store, for everything else.
+A token that this server issues for one of theirs has the digests of its names in `parents`. Their feeds have the same
+digests. This server stores each as a revocation of its own, and its own feed brings it to its guards.
 """
 
 from __future__ import annotations
@@ -32,26 +32,24 @@ from affiant.system.single_flight import SingleFlight
 log: logging.Logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # between two fetches of a feed
-CURRENT_SECONDS = 5.0  # for which a feed is used without a fetch before a token of its server is taken
-METADATA_SECONDS = 300.0  # for which the address of a feed is used
-# Attack: a server that is trusted for a little names ever new revocations, until the feed of this one is too large for
-# its guards.
+CURRENT_SECONDS = 5.0  # age of a feed from which it is fetched again before a token of its server is taken
+METADATA_SECONDS = 300.0  # age of the metadata from which the address of a feed is read again
+# Attack: a hostile server lists ever new revocations, until the feed of this server is too large for its guards.
 MOST_A_DAY = 20_000
 PIECE = 1000  # revocations of one commit
 
 
 @dataclass(slots=True)
 class _Followed:
-    """What is known of the feed of one server; instants in seconds since the epoch."""
+    """The state of one server's feed; instants in seconds since the epoch."""
 
     url: str = ""
-    named_at: float = float("-inf")
+    named_at: float = float("-inf")  # when the metadata named the url
     until: float = 0.0  # when the last feed expires
-    heard_at: float = float("-inf")  # when the fetch of the last one began
-    begun_at: float = float("-inf")
-    kept: dict[str, int | None] = field(
-        default_factory=dict
-    )  # the names of the last feed, which are revoked here as well
+    heard_at: float = float("-inf")  # when the last successful fetch began
+    begun_at: float = float("-inf")  # when the last fetch began
+    # The names in the last feed, each with its instant: they are revoked here too.
+    kept: dict[str, int | None] = field(default_factory=dict)
     problem: str = ""  # why the last fetch failed
     day: int = 0
     added: int = 0  # on that day
@@ -89,7 +87,7 @@ class FollowedFeeds:
     async def check(self, trust: KnownTrust, claims: dict[str, Any], *, now: float) -> dict[str, Any]:
         """Return the entry of `parents` for a token with these claims; raise Rejected if its server revoked it.
 
-        It is refused as well while the feed is not known: what is issued for it could not be revoked.
+        A token is refused, too, while the feed is not known: this server could not revoke what it issues for it.
         """
         try:
             parent = revocations.foreign_parent(claims, trust.record.issuer)
@@ -103,14 +101,14 @@ class FollowedFeeds:
         return parent
 
     async def _check_unrevoked(self, trust: KnownTrust, parent: dict[str, Any]) -> None:
-        # Attack: an old feed is replayed. What a newer one revoked is in the store, and stays there.
+        # Attack: an old feed is replayed. The revocations of newer ones are in the store, and stay there.
         named = revocations.named({"parents": [parent]})
         rows = await self._store.revocations.find([name for name in named if name[0] == revocations.FOREIGN])
         if any(row.at >= named[row.kind, row.value] for row in rows):
             raise Rejected(Reason.TRUST_REVOKED, detail=f"trust {trust.name}")
 
     async def look(self, trusts: Iterable[KnownTrust]) -> None:
-        """Fetch the feeds of these trusts, and revoke here what was revoked there."""
+        """Fetch the feeds of these trusts, and store their revocations here."""
         if self._fetch is None:
             return
         wanted = [trust for trust in trusts if trust.follows and trust.record.enabled]
@@ -118,7 +116,7 @@ class FollowedFeeds:
 
     async def _refresh(self, trust: KnownTrust, now: float) -> None:
         followed = self._find(trust)
-        # Twice, where the first one was in flight already, and too old at its end.
+        # Twice: a fetch that was in flight already may be too old when it ends.
         for _ in range(2):
             has_failed = bool(followed.problem) and 0 <= now - followed.begun_at < LOOK_SECONDS
             if followed.is_current(now) or has_failed:
@@ -151,7 +149,7 @@ class FollowedFeeds:
             log.exception("the revocations of trust %s are not known, its tokens are refused", trust.name)
             followed.problem = "the fetch failed unexpectedly"
             return
-        # Order: once they are kept. What is issued from now on must not outlive a failure of that commit.
+        # Order: after the commit. If it fails, the feed is not current, and tokens of its server are refused.
         followed.until, followed.heard_at, followed.problem = latest.expires_at, begun_at, ""
 
     async def _read(self, trust: KnownTrust, followed: _Followed) -> Feed:
@@ -174,7 +172,7 @@ class FollowedFeeds:
         raise ValueError("its metadata have no revocations_uri: it is no affiant server")
 
     async def _keep(self, trust: KnownTrust, followed: _Followed, latest: Feed) -> None:
-        """Revoke here what this feed revokes, as far as that was not done yet."""
+        """Store the revocations of this feed that are new here."""
         now = int(self._clock())
         named = dict(revocations.foreign_entries(latest, trust.record.issuer))
         new = {name: at for name, at in named.items() if _is_new(name, at, followed.kept)}

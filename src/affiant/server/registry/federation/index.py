@@ -1,4 +1,4 @@
-"""Find the rules that a token meets, or comes closest to, without a look at each of thousands.
+"""Find the rules that a token meets or comes closest to, without comparing it with each of thousands.
 
 Attack: any tenant of a shared issuer has as many valid tokens as it likes, and each of them is compared.
 """
@@ -37,7 +37,7 @@ class RuleIndex:
         return [self._rules[number] for number in sorted(found) if self._rules[number].enabled]
 
     def closest(self, claims: dict[str, object], most: int) -> list[Rule]:
-        """Return the rules, at most so many, that are met; then those with most conditions met, and fewest unmet."""
+        """Return at most so many rules: those that are met, then those with most conditions met and fewest unmet."""
         met = self._count(claims)
 
         def distance(number: int) -> tuple[bool, int, int]:

@@ -58,11 +58,10 @@ class TrustKeys:
     async def verify(
         self, trusts: Sequence[KnownTrust], unverified: Unverified, *, now: float, fetches: bool = True
     ) -> tuple[KnownTrust, Verified]:
-        """Return the one of these trusts, all that a token may be of, whose key made the signature.
+        """Return the trust whose key made the signature, among all that may have issued the token.
 
-        Sets are fetched again for a missing key only if no known key made it, so a trust whose issuer is away does not
-        delay the tokens of another. Raises TRUST_AMBIGUOUS where two trusts share the key, and SIGNATURE, or a reason
-        of step 6, where none has it.
+        Key sets are fetched again only if no known key made it, so an unreachable issuer does not delay the tokens of
+        another. Raises TRUST_AMBIGUOUS if two trusts have the key; SIGNATURE or a reason of step 6 if none has it.
         """
         tries = [_Try(self._cache, trust, unverified, is_alone=len(trusts) == 1) for trust in trusts]
         for step in (_Try.begin, _Try.look_again) if fetches else (_Try.begin_with_kept,):
@@ -88,7 +87,7 @@ class TrustKeys:
         return _describe(self._cache, trust, now)
 
     async def probe(self, trust: Trust) -> Found:
-        """Return the keys that this trust would have; nothing is kept.
+        """Return the keys that this trust would have, without caching them.
 
         Raises ConfigError with the cause if they cannot be obtained.
         """
@@ -180,7 +179,7 @@ class _Try:
             self.verified = compact.verify_any(self._unverified, new)
 
     def _check_algorithm(self) -> None:
-        # Attack: HS256 with the public key as its secret, or none. No such token makes anything be fetched.
+        # Attack: alg none, or HS256 with a public key as the secret. Such a token causes no fetch.
         alg, allowed = self._unverified.alg, self.trust.record.algorithms or ASYMMETRIC
         if not self._is_usable(alg):
             raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(allowed), got=alg[:100])
@@ -219,7 +218,7 @@ def _describe(cache: KeyCache[KeySet], trust: KnownTrust, now: float) -> str:
 
 
 def _age(seconds: float) -> str:
-    """Return an age in the unit in which a person counts it."""
+    """Return an age in days, hours or seconds."""
     if seconds >= 2 * _DAY:
         return f"{int(seconds // _DAY)} days"
     return f"{int(seconds // _HOUR)} hours" if seconds >= 2 * _HOUR else f"{max(0, int(seconds))} s"

@@ -1,4 +1,4 @@
-"""The trusts and rules of the store, ready to judge tokens; made again when the store changes."""
+"""The trusts and rules of the store, prepared to judge tokens; the directory prepares them again after a change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class KnownTrust:
 
     @property
     def follows(self) -> bool:
-        """Whether what is revoked there is revoked here: the issuer is another affiant server."""
+        """Whether the issuer is another affiant server, whose revocations count here."""
         return self.record.preset == FOLLOWED
 
     def find_refused(self, claims: dict[str, object]) -> ClaimCondition | None:
@@ -103,7 +103,7 @@ def _uploaded(trust: Trust) -> KeySet | None:
     try:
         return read_uploaded(trust)
     except (ConfigError, ValueError):
-        # A set that was good when it was stored, and is not by the rules of now, stops its own trust and no other.
+        # A set that an older version accepted and this one does not stops its own trust alone.
         log.exception("the uploaded keys of trust %s cannot be read", trust.name)
         return KeySet(())
 

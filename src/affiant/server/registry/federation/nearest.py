@@ -19,7 +19,7 @@ _MAX_VALUES = 4  # of a condition in such a text
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """A condition, and the value that the token has there; `got` is None for a claim that it has not."""
+    """A condition, and the value of its claim in the token; `got` is None if the token lacks the claim."""
 
     claim: str
     expected: tuple[Scalar, ...]
@@ -28,7 +28,7 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 class Nearest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A rule and its conditions; without a rule the trust has none, or was not asked for one."""
+    """A rule and its conditions, compared with a token; without a rule the trust has none."""
 
     trust: str
     rule: str = ""
@@ -55,18 +55,17 @@ def describe(rule: Rule, claims: dict[str, Any]) -> Nearest:
 
 
 def rank(trust: KnownTrust, claims: dict[str, Any], client_id: str | None = None) -> list[Nearest]:
-    """Return the rules of this trust, the one first that a token comes closest to.
+    """Return the rules of this trust, the one that the token comes closest to first.
 
-    Rules that it meets come first, although they are disabled or name another client than `client_id`; then the one
-    with most conditions met, of those the one with fewest unmet, and then the one that meets the earlier conditions:
-    operators write ids first.
+    Rules whose conditions are all met come first, even disabled ones and those of another client than `client_id`. The
+    others follow by most conditions met, then fewest unmet, then earlier conditions met: operators write ids first.
     """
     compared = [describe(rule, claims) for rule in trust.index.closest(claims, _MAX_COMPARED)]
     return sorted(compared, key=lambda one: _distance(one, client_id))
 
 
 def find(trust: KnownTrust, claims: dict[str, Any], client_id: str | None = None) -> Nearest:
-    """Return the rule of this trust that a token comes closest to; one without a name if there is no rule."""
+    """Return the rule of this trust that a token comes closest to; one without a name if the trust has none."""
     return next(iter(rank(trust, claims, client_id)), Nearest(trust.name))
 
 
@@ -77,7 +76,7 @@ def _distance(one: Nearest, client_id: str | None) -> tuple[Any, ...]:
 
 
 def to_text(found: Nearest) -> str:
-    """Return the form in an audit record. Conditions that are met give way first if there are too many."""
+    """Return the form in an audit record. If there is no room for all conditions, met ones are dropped first."""
     kept = [msgspec.structs.replace(one, expected=_shortened(one.expected)) for one in found.conditions]
     while True:
         text = msgspec.json.encode(msgspec.structs.replace(found, conditions=tuple(kept))).decode()
@@ -95,9 +94,9 @@ def parse(text: str | None) -> Nearest | None:
 
 
 def complete(found: Nearest, rule: Rule) -> Nearest:
-    """Return it with every condition and value of the rule, of which a record keeps those alone that have room.
+    """Return the nearest rule with all of its conditions and values: the record has only those that had room.
 
-    Attack: long claims push a condition out of the record, and the change of the rule that is proposed would drop it.
+    Attack: long claims push a condition out of the record, and a change that explain proposes would drop it.
     """
     kept = {one.claim: one for one in found.conditions}
     whole = [

@@ -20,18 +20,18 @@ MAX_RULES = 2000
 
 
 def build(wanted: Rule, *, now: int) -> Rule:
-    """Return the rule as it will be stored; raise ConfigError for a member that cannot be so. See `check`."""
+    """Return the rule as it will be stored; raise ConfigError for an invalid member. See `check`."""
     kinds.read("name", NAME, wanted.name)
     return replace(RULE.check(wanted), created_at=now)
 
 
 def change(stored: Rule, members: Mapping[str, object]) -> Rule:
-    """Return the rule with these members; raise ConfigError for a member that cannot be so. See `check`."""
+    """Return the rule with these members; raise ConfigError for an invalid member. See `check`."""
     return RULE.put(stored, members)
 
 
 def check(rule: Rule, trust: Trust | None, client: Client | None, *, demands: Demands = profiles.NONE) -> None:
-    """Raise ConfigError if the trust and the client of this rule cannot have it.
+    """Raise ConfigError if this rule does not fit its trust and its client.
 
     Args:
         rule: the rule.

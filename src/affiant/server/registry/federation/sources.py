@@ -1,4 +1,4 @@
-"""Where the keys of a trust come from: its `jwks_uri`, or the metadata of its issuer (RFC 8414, OpenID Discovery)."""
+"""Fetch the key set of a trust: from its `jwks_uri`, or by the metadata of its issuer (RFC 8414, OpenID Discovery)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from affiant.storage.records import Trust
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """The key set of a trust that is not uploaded."""
+    """The source of a trust's key set, unless it was uploaded."""
 
     trust: Trust
 
@@ -42,10 +42,10 @@ class Issued:
         return Loaded(found, found, uri, fetched.max_age)
 
     async def _discover(self, fetch: Fetch) -> str:
-        """Return the jwks_uri that the metadata name now: an issuer may move its keys."""
+        """Return the jwks_uri in the metadata of today: an issuer may move its keys."""
         places = find_metadata(self.trust)
         if not places:
-            raise Rejected(Reason.JWKS_UNAVAILABLE, detail="the trust says nowhere where its keys are: set jwks_uri")
+            raise Rejected(Reason.JWKS_UNAVAILABLE, detail="the trust does not say where its keys are: set jwks_uri")
         for url, then in zip(places, (*places[1:], None), strict=True):
             try:
                 fetched = await fetch(url, ca=self.trust.ca)

@@ -26,7 +26,7 @@ def build(wanted: Trust, *, issuer: str, now: int) -> Trust:
     kinds.read("name", NAME, wanted.name)
     wanted = TRUST.check(wanted)
     if wanted.issuer == issuer:
-        # Attack: an access token of this server would be the proof of another client.
+        # Attack: a client authenticates as another one with an access token of this server.
         raise ConfigError("this server does not trust itself: its clients exchange their access tokens (RFC 8693)")
     _check_sources([name for name in SOURCES if getattr(wanted, name) is not None])
     dated = replace(wanted, created_at=now, jwks_at=now if wanted.jwks is not None else None)
@@ -49,7 +49,7 @@ def change(stored: Trust, members: Mapping[str, object], *, now: int) -> Trust:
     if "jwks" in sources:
         values.setdefault("ca", None)
     changed = replace(stored, **values)
-    if changed.enabled:  # it must be possible to disable every trust
+    if changed.enabled:  # every trust can be disabled, even one that is not valid any more
         _check(changed)
     return changed
 
@@ -71,7 +71,7 @@ def check_apart(trust: Trust, others: Iterable[Trust]) -> None:
 
 
 def check_rules(before: Trust, after: Trust, rules: Iterable[Rule]) -> None:
-    """Raise ConfigError if a rule of the trust rests on what the trust refuses no more."""
+    """Raise ConfigError if a rule of the trust is safe only with a refusal that the changed trust lacks."""
     if not after.enabled or (before.enabled and before.refuses == after.refuses):
         return
     for rule in rules:
@@ -97,7 +97,7 @@ def _check(trust: Trust) -> None:
     if trust.ca is not None and trust.jwks is not None:
         raise ConfigError("ca is for keys that are fetched: a trust with jwks fetches none")
     if trust.jwks is not None:
-        read_uploaded(trust)  # of a SPIFFE bundle other keys count than of another set
+        read_uploaded(trust)  # only now is it known whether the set is a SPIFFE bundle
     platforms.check_trust(trust)
 
 
@@ -107,7 +107,7 @@ def _check_sources(given: list[str]) -> None:
 
 
 def _check_issuer(trust: Trust) -> None:
-    """Raise ConfigError for an issuer that cannot be, or whose keys cannot be found."""
+    """Raise ConfigError for an issuer that is malformed, or whose keys cannot be found."""
     if spiffe_id.is_domain(trust.issuer):
         if spiffe_id.find_domain(trust.issuer) != trust.issuer:
             raise ConfigError("issuer must be spiffe:// and a trust domain alone: a-z 0-9 . _ -")
@@ -122,7 +122,7 @@ def _check_issuer(trust: Trust) -> None:
 
 
 def _check_url(issuer: str) -> None:
-    """RFC 8414 section 2: an https URL without query and fragment."""
+    """Raise ConfigError unless this is an https URL without query and fragment (RFC 8414 section 2)."""
     try:
         jwks_uri.parse(issuer)
     except ValueError as error:

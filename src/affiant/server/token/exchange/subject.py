@@ -30,9 +30,9 @@ class SubjectToken(Value, frozen=True):
 
     HIDDEN = frozenset({"claims"})
 
-    client_id: str  # the client that it was issued to, or for which a rule says that it speaks
+    client_id: str  # the client that it was issued to, or that its rule names
     sub: str
-    claims: dict[str, Any]  # of an access token all; of a platform's token those that matter here
+    claims: dict[str, Any]  # all of an access token; of a platform's token only those that are read
     parents: tuple[dict[str, Any], ...]
     ceilings: tuple[Ceiling, ...]
     exchanged: Exchanged
@@ -54,9 +54,9 @@ class SubjectTokens:
         self._revocations = revocations
 
     async def find(self, token: str, kind: str, caller: Caller, request: Request) -> SubjectToken:
-        """Return the token, if it is valid, and its own client or an API that it is for presents it.
+        """Return the token if it is valid, and its client or an API that it is for presents it; else raise Rejected.
 
-        Order: others learn nothing about a token, not even whether it is revoked.
+        Order: the audience is checked before revocation, so that others do not learn whether a token is revoked.
         """
         issuer = self._directory.issuer
         try:
@@ -71,7 +71,7 @@ class SubjectTokens:
         if found is None:
             raise Rejected(Reason.EXCHANGE_SUBJECT)
         request.notes.parent = found.jti
-        # Whether a workload is inside of the trust domain of a transaction token, policy.find_apis decides.
+        # Of a transaction token, policy.find_apis decides whether the caller belongs to its trust domain.
         if found.client_id != caller.client_id and not is_inside:
             self._check_audience(found.audience, caller)
         if await active.is_revoked(found.claims, self._revocations):
@@ -88,7 +88,7 @@ class SubjectTokens:
             raise Rejected(Reason.EXCHANGE_ACTOR)
 
     async def check_delegable(self, subject: SubjectToken, caller: Caller) -> None:
-        """Raise unless every client that the token comes from lives, and lets the caller act for it."""
+        """Raise Rejected unless each client of the token and its ancestors is enabled and allows the caller to act."""
         ancestors = (text(parent, "client_id") for parent in subject.parents)
         for client_id in dict.fromkeys([subject.sub, subject.client_id, *(name for name in ancestors if name)]):
             client = await self._client(client_id)
@@ -103,7 +103,7 @@ class SubjectTokens:
         return client
 
     def _check_audience(self, audience: tuple[str, ...], caller: Caller) -> None:
-        # Attack: a stolen token is exchanged, also a sender-constrained one. Those it was made for have seen it anyway.
+        # Attack: a thief exchanges a stolen token, even a sender-constrained one. Only APIs that it is for may do that.
         mine = [name for name in audience if name in caller.client.introspects and self._directory.api(name)]
         if not mine:
             raise Rejected(Reason.EXCHANGE_AUDIENCE, got=" ".join(audience)[:256])
@@ -144,7 +144,7 @@ def _own(found: ActiveToken, client: RegisteredClient, directory: Directory) -> 
 
 
 def _foreign(admission: Admission, client: RegisteredClient, directory: Directory) -> SubjectToken:
-    # Of a foreign token only may_act and cnf are read: they restrict it. The rest is what the client's own tokens have.
+    # Only may_act and cnf of a foreign token are read, since they restrict it. All else comes from the client.
     claims = {name: value for name, value in admission.token.claims.items() if name in ("may_act", "cnf")}
     named = {"client_id": client.client_id, "rule": admission.rule.path}
     return SubjectToken(
@@ -159,7 +159,7 @@ def _foreign(admission: Admission, client: RegisteredClient, directory: Director
 
 
 def _registered(client: RegisteredClient, directory: Directory) -> Ceiling:
-    """Return what the subject may have today: since the token was issued it may have become less."""
+    """Return the limits of the subject as it is registered today, which may be less than when the token was issued."""
     resources = directory.resources(client)
     return Ceiling(f"client {client.client_id}", scope=client.record.scope, resources=resources)
 

@@ -16,7 +16,7 @@ from affiant.server.registry.directory import Directory
 from affiant.server.request.caller import Caller, Ceiling
 from affiant.server.token import requested
 
-# Attack: whoever reads a secret that was sent once could act within every transaction. These methods send none.
+# Attack: an attacker reads a client secret on its way, and then acts within every transaction. These methods send none.
 _METHODS = (names.PRIVATE_KEY_JWT, *names.BY_TLS)
 SUBJECT_TYPES = (names.ACCESS_TOKEN_TOKEN_TYPE, names.TXN_TOKEN_TYPE)
 CEILING = Ceiling("transaction tokens", lifetime=transaction_token.LIFETIME)

@@ -1,7 +1,7 @@
-"""urn:ietf:params:oauth:grant-type:token-exchange (RFC 8693): a token for another one, with as many rights or fewer.
+"""urn:ietf:params:oauth:grant-type:token-exchange (RFC 8693): exchange a token for one with as many rights or fewer.
 
-An API that got a token exchanges it to call another API for the same subject: it becomes the actor. A client exchanges
-its own token for a narrower one, for one task: then it has no actor.
+An API exchanges a token that it received, to call another API for the same subject; the API becomes the actor. A client
+exchanges its own token for a narrower one, for one task; there is no actor then.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from affiant.system.values import Value
 
 _TASK = re.compile(r"[\x21-\x7e]{1,128}")
 _SECONDS = re.compile(r"[1-9][0-9]{0,5}")
-# What can be asked for, by requested_token_type.
+# The type that is issued, by requested_token_type.
 ISSUED_TYPES = {None: names.ACCESS_TOKEN_TOKEN_TYPE, names.ACCESS_TOKEN_TOKEN_TYPE: names.ACCESS_TOKEN_TOKEN_TYPE}
 
 
@@ -77,7 +77,7 @@ class TokenExchange:
         await self._subjects.check_delegable(subject, caller)
         is_own = subject.client_id == caller.client_id and sent.actor_token is None
         act = subject.claims.get("act") if is_own else self._delegate(subject, caller)
-        # A client that narrows its token, and an API that passes it on, both add an ancestor; so do blueprints.
+        # Each exchange adds an ancestor with a jti; entries of blueprints have none.
         if sum("jti" in parent for parent in subject.parents) > 2 * self._depth:
             raise Rejected(Reason.EXCHANGE_DEPTH, expected=f"at most {2 * self._depth} exchanges")
         request.notes.exchanged = subject.exchanged
@@ -97,7 +97,7 @@ class TokenExchange:
                 task=sent.task or (subject.claims.get("task") if is_own else None),
             ),
             requested_token_type=sent.issued_type,
-            # Whoever presents the token proves a key of its own, not that of the subject, which it cannot have.
+            # The caller proves a key of its own: it cannot have the key of the subject.
             must_bind=subject.is_bound,
         )
 
@@ -113,7 +113,7 @@ class TokenExchange:
         if subject.is_bound:  # a transaction token is bound to no key
             raise Rejected(Reason.EXCHANGE_UNBOUND)
         request.notes.exchanged = subject.exchanged
-        # The APIs of the subject are outside of the trust domain.
+        # Without their APIs, which are outside of the trust domain.
         ceilings = (replace(ceiling, resources=None) for ceiling in subject.ceilings)
         return Authorization(
             scope=requested.scope(form),

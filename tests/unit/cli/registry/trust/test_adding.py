@@ -252,7 +252,7 @@ TOKENS = {
     "rerun": ("circleci", builds.circleci(is_ssh_rerun=True), "ssh-rerun=True"),
     "two-days": ("terraform", builds.terraform(lifetime=2 * 86_400), "this token lives 48 hours"),
     "star": ("generic", github.job().changed({"/iss": "https://ci.example", "/sub": "build:*"}), "ends in *"),
-    "own": ("generic", github.job().changed({"/sub": github.ISSUER}), "of no platform"),
+    "own": ("generic", github.job().changed({"/sub": github.ISSUER}), "no platform issued this token"),
     "global": ("vercel", hosts.vercel(is_global=True).changed({"/project_id": "app"}), "an id such as prj_"),
 }
 

@@ -1,1 +1,1 @@
-"""Trusts and rules: which tokens of other issuers this server takes, and for which client each speaks."""
+"""Routes for trusts and rules, and for the platforms' tokens that were refused."""

@@ -1,4 +1,4 @@
-"""The platforms' tokens that were refused lately, by issuer and reason: what a new trust or rule may be for."""
+"""The platforms' tokens that were refused lately, by issuer and reason."""
 
 from functools import partial
 from typing import Any
@@ -13,8 +13,8 @@ from affiant.server.request.notes import REFUSED
 from affiant.storage.entries import OUT_OF_ORDER, AuditRow
 
 TOKENS = Routes("refused tokens")
-_SCANNED = 10_000  # of the newest records
-_MOST = 200  # issuers and reasons: strangers make up as many as they like
+_SCANNED = 10_000  # newest records that are read
+_MOST = 200  # pairs of issuer and reason. Attack: anyone can make up issuers
 _Key = tuple[str, str]
 
 
@@ -42,7 +42,7 @@ def _at(record: dict[str, Any]) -> float:
 
 
 def _count(found: dict[_Key, dict[str, Any]], record: dict[str, Any], since: float) -> None:
-    """Count a record, if it is of a refused token. Records come from the newest on."""
+    """Count the record of a refused token; the newest record comes first."""
     issuer, reason = record.get("issuer"), str(record.get("reason"))
     is_token = record.get("outcome") == REFUSED and isinstance(issuer, str) and "://" in issuer
     if not is_token or _at(record) < since:

@@ -1,4 +1,4 @@
-"""Rules, each of which gives a client to the workloads of a trust. Each change of one ends the tokens that it gave."""
+"""Rules, which name the client of a trust's tokens. Each change of one ends the tokens that it gave."""
 
 from operator import attrgetter
 from typing import Annotated, Any
@@ -49,7 +49,7 @@ async def register_rule(call: Call, wanted: RuleNew) -> Any:
 
 
 def build(call: Call, wanted: RuleNew) -> Rule:
-    """Return the rule of this document, not stored yet; raise ConfigError for a member that cannot be so."""
+    """Return the rule of this document, not stored yet; raise ConfigError for an invalid member."""
     members = models.members(wanted, fields.RULE.by(By.NEW))
     return rules.build(fields.RULE.put(Rule(wanted.name, wanted.trust, wanted.client_id), members), now=call.now)
 
@@ -74,7 +74,7 @@ async def change_rule(call: Call, name: str, wanted: RuleChanges, if_match: IfMa
 
 
 def build_changed(stored: Rule, wanted: RuleChanges) -> Rule:
-    """Return the rule with these changes, not stored yet; raise ConfigError for a member that cannot be so."""
+    """Return the rule with these changes, not stored yet; raise ConfigError for an invalid member."""
     return rules.change(stored, models.members(wanted, fields.RULE.by(By.CHANGE)))
 
 

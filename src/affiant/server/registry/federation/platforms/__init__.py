@@ -1,4 +1,4 @@
-"""Presets: what is known of each platform, and the checks on trusts and rules for it."""
+"""Presets: one for each platform, with the checks on its trusts and rules."""
 
 from affiant.server.registry.federation.platforms.checks import check_rule, check_trust, usual, warnings
 

@@ -1,6 +1,6 @@
-"""The checks of presets on trusts and rules, made before one is saved. Pure.
+"""Check a trust or a rule by its preset, before it is saved. Pure.
 
-Each message says what to give instead, in the words of conditions (CLAIM=VALUE) and members.
+Each message says what to give instead, as a condition (CLAIM=VALUE) or a member.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHOWN = 100  # characters of a value
 
 
 def usual(preset: str) -> dict[str, Any]:
-    """Return the members of a trust of this preset that its operator need not give, as JSON values."""
+    """Return the default members of a trust of this preset, as JSON values."""
     platform = find_preset(preset)
     return {
         "max_lifetime": platform.lifetime,
@@ -31,7 +31,7 @@ def usual(preset: str) -> dict[str, Any]:
 
 
 def check_trust(trust: Trust) -> None:
-    """Raise ConfigError if the preset of the trust is not one for its issuer, or cannot work so."""
+    """Raise ConfigError if the preset does not fit the issuer, or refuses a member of the trust."""
     platform = find_preset(trust.preset)
     owner = find_owner(trust.issuer)
     if owner is not None and owner is not platform:
@@ -55,7 +55,7 @@ def check_trust(trust: Trust) -> None:
 
 
 def check_rule(trust: Trust, rule: Rule) -> None:
-    """Raise ConfigError if the conditions of the rule do not tell one workload of the trust from the others."""
+    """Raise ConfigError unless the conditions of the rule identify one workload of the trust."""
     platform = find_preset(trust.preset)
     for condition in rule.conditions:
         _check_condition(platform, condition)
@@ -109,7 +109,7 @@ def _check_need(platform: Platform, need: Need, rule: Rule) -> None:
 
 
 def _check_refused(trust: Trust, rule: Rule, refused: ClaimCondition) -> None:
-    """Raise ConfigError if the trust takes tokens that its preset refuses, and the rule does not rule them out."""
+    """Raise ConfigError if neither the trust nor the rule excludes the tokens that the preset refuses."""
     kept = [one for one in trust.refuses if is_one_of(one.claim, (refused.claim,))]
     is_kept = {(type(v), v) for v in refused.values} <= {(type(v), v) for one in kept for v in one.values}
     if is_kept or any(is_one_of(one.claim, (refused.claim,)) for one in rule.conditions):

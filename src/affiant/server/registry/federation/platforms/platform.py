@@ -1,4 +1,4 @@
-"""A platform as a row of a table: its issuers, the claims that identify a workload there, and what `trust add` asks."""
+"""A platform as a row of a table: its issuers, the claims that identify a workload, and what `trust add` asks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Path = tuple[str, ...]  # the members that lead to a claim
 
 @dataclass(frozen=True, slots=True)
 class IssuerForm:
-    """How the issuers of one kind are written, with {uuid} and the like where they differ."""
+    """The form of issuers, with {uuid} and the like where they differ."""
 
     text: str
 
@@ -38,7 +38,7 @@ class IssuerForm:
         return re.fullmatch(_pattern(self.text), issuer) is not None
 
     def has_host(self, host: str) -> bool:
-        """Whether the host is one of this form; of a form for any host, none is."""
+        """Whether this form names the host; a form for any host names none."""
         own = urlsplit(self.text).netloc
         return own != "{host}" and self.text.startswith("https") and re.fullmatch(_pattern(own), host) is not None
 
@@ -48,7 +48,7 @@ class IssuerForm:
         return filled if count == 1 and "{path}" not in self.text and self.fits(filled) else None
 
     def part_of(self, issuer: str) -> str | None:
-        """Return the part of an issuer that fits; None if it has none."""
+        """Return the variable part of an issuer of this form; None if the form has none."""
         before, brace, _ = self.text.partition("{")
         after = self.text.rpartition("}")[2]
         return issuer[len(before) : len(issuer) - len(after)] if brace else None
@@ -56,10 +56,10 @@ class IssuerForm:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The values that a claim has on a platform: a condition on others would never hold.
+    """The values that a claim has on a platform: no token meets a condition on others.
 
-    `pattern` is for texts; without it, values have the type `kind`. `stem` is what a prefix has before its `*`; without
-    it, prefixes are refused.
+    `pattern` is for texts; without it, values have the type `kind`. `stem` is the pattern of a prefix before its `*`;
+    without it, prefixes are refused.
     """
 
     wanted: str
@@ -84,7 +84,7 @@ class Need:
     Attributes:
         claims: by name or JSON Pointer.
         example: a condition that would do.
-        because: why; it completes "since ...".
+        because: why it is needed; completes "since ...".
         is_exact: whether the condition must have whole values alone.
         patterns: of the values that do, for claims of which others do not.
         names: claims that do in their place for a rule with names_only.
@@ -118,14 +118,14 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing that `affiant trust add` asks for, and the condition, issuer or member that the answer makes.
+    """A question of `affiant trust add`, whose answer becomes a condition, an issuer or a member.
 
     Attributes:
         name: of the option; in capitals, of an argument.
         meaning: for the help and the prompt.
         claim: the claim that the answer is a condition on.
         form: the value of the claim, with {} for the answer.
-        slash: what a slash of the answer is in the claim.
+        slash: the text that replaces a slash of the answer in the claim.
         is_issuer: whether the answer is the issuer, or its part.
         part: for an answer that is more than the part of the issuer, a pattern whose group 1 is that part.
         member: the member of the trust that the answer is.

@@ -1,4 +1,4 @@
-"""A trust and a rule from the answers to a preset's questions, or from the claims of a token. Pure."""
+"""Propose a trust and a rule, from the answers to a preset's questions or from the claims of a token. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,23 @@ Answers = Mapping[str, str]  # by the name of the question
 
 
 def find_platform(issuer: str) -> Platform:
-    """Return the platform of this issuer, as far as its host or form says."""
+    """Return the platform of this issuer, by its host; spiffe or generic for any other."""
     if (owner := find_owner(issuer)) is not None:
         return owner
     name = "spiffe" if spiffe_id.is_domain(issuer) else "generic"
     return PLATFORMS[name]
 
 
+def check_claims(platform: Platform, claims: Mapping[str, Any]) -> None:
+    """Raise ConfigError if the preset refuses tokens with these claims: no rule may be made from one."""
+    for claim, values in platform.refuses:
+        if conditions.holds(conditions.find(dict(claims), claim), values):
+            wanted = " or ".join(map(str, values))
+            raise ConfigError(f"tokens with {claim}={wanted} get nothing here: run the job another way")
+
+
 def read(platform: Platform, issuer: str, claims: Mapping[str, Any]) -> dict[str, str]:
-    """Return the answers that the claims of a token give; its issuer is known otherwise."""
+    """Return the answers that the issuer and the claims of a token give."""
     owner = find_owner(issuer)
     if owner is not None and owner is not platform:
         raise ConfigError(f"this is a token of {owner.title}:  affiant trust add {owner.name}")
@@ -44,7 +52,7 @@ def read(platform: Platform, issuer: str, claims: Mapping[str, Any]) -> dict[str
 
 
 def with_usual(platform: Platform, answers: Answers) -> dict[str, str]:
-    """Return the answers, with the usual ones of questions that are not answered."""
+    """Return the answers, with the defaults of questions that are not answered."""
     usual = {
         question.name: question.usual
         for question in platform.questions
@@ -63,7 +71,7 @@ def is_needed(platform: Platform, question: Question, answers: Answers, *, names
 
 
 def find_issuer(platform: Platform, answers: Answers) -> str:
-    """Return the issuer; raise ConfigError if the answer is none, and no part of one."""
+    """Return the issuer; raise ConfigError if the answer is neither an issuer of this platform nor a part of one."""
     question = next((question for question in platform.questions if question.is_issuer), None)
     answer = answers.get(question.name) if question is not None else None
     if question is None or answer is None:
@@ -82,7 +90,7 @@ def find_issuer(platform: Platform, answers: Answers) -> str:
 
 
 def make_conditions(platform: Platform, answers: Answers, *, names_only: bool) -> dict[str, list[Any]]:
-    """Return the conditions of a rule. Names are conditions only with names_only: a rename would end the access."""
+    """Return the conditions of a rule; names are left out without names_only, since a rename would end the access."""
     names = [name for need in platform.needs for name in need.names]
     found: dict[str, list[Any]] = {claim: list(values) for claim, values in platform.pins}
     given: dict[str, str] = {}

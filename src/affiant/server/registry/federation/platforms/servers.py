@@ -16,7 +16,7 @@ AFFIANT = Platform(
             "all clients of that server have its keys",
         ),
     ),
-    # A client of ours uses its token for as long as it is valid.
+    # REUSED first: clients of affiant show one token until it expires.
     replays=trusted_token.REPLAYS[::-1],
     questions=(
         Question("ISSUER", "its issuer identifier", is_issuer=True),

@@ -12,7 +12,7 @@ from affiant.storage.records import Rule, Trust
 
 _ACCOUNT = "system:serviceaccount:"
 _IN_CLUSTER = re.compile(r"(?:kubernetes(?:\.default)?|.*\.svc|.*\.svc\.cluster\.local|.*\.cluster\.local)\.?")
-# Every token has them, or they say nothing of whose it is.
+# A condition on these identifies no workload: every token has them, or they do not depend on the workload.
 _OF_EVERY_TOKEN = (
     "iss", "aud", "exp", "nbf", "iat", "jti", "nonce", "auth_time", "acr", "amr", "at_hash", "c_hash", "sid", "typ",
     "ver", "scope", "scp", "email_verified", "token_type", "idtyp",
