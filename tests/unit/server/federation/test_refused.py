@@ -78,6 +78,15 @@ async def test_list_by_issuer_and_reason(server: Server) -> None:
     ]  # fmt: skip
 
 
+async def test_a_token_that_is_sent_again_was_verified(server: Server) -> None:
+    again = token(server)
+    await ask(server, again)
+    await ask(server, again)
+    async with asking(server.store) as admin:
+        (found,) = (await admin.get("refused-tokens")).json()
+    assert (found["reason"], found["verified"]) == ("assertion.replayed", True)
+
+
 async def test_admin_api_judges_a_token_by_a_trust(server: Server) -> None:
     """POST /explain: nothing is recorded, and the token is not used up."""
     text = token(server)

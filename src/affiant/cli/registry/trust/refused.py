@@ -35,7 +35,7 @@ def _cells(one: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _line(one: dict[str, Any]) -> str:
-    return "\t".join(map(str, _cells(one)))
+    return "  ".join(str(cell) for cell in _cells(one) if cell != "")
 
 
 _LISTING = Listing(

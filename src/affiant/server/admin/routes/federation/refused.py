@@ -60,5 +60,6 @@ def _count(found: dict[_Key, dict[str, Any]], record: dict[str, Any], since: flo
             "at": _at(record),
             "trace_id": str(record.get("trace_id")),
             "subject": None if subject is None else str(subject),
-            "verified": kept is not None and kept.verified,
+            # One that a rule took, and that was refused afterwards, has no claims in its record.
+            "verified": record.get("rule") is not None or (kept is not None and kept.verified),
         }
