@@ -289,8 +289,9 @@ def test_twenty_requests_with_one_token_give_one(shop: Shop) -> None:
 @pytest.mark.rfc(7523, "2.1")
 @pytest.mark.parametrize("audience", ["{issuer}", "{issuer}/token"])
 def test_the_request_of_an_mcp_client_is_answered(shop: Shop, audience: str) -> None:
-    """SEP-1933: the grant, the assertion and the resource; neither a client_id nor a scope."""
-    token = asked(good("spiffe"), audience.format(issuer=shop.issuer))
+    """SEP-1933: the grant, the assertion and the resource; neither a client_id nor a scope; nor a kid in the header."""
+    svid = good("spiffe").changed({"/aud": audience.format(issuer=shop.issuer)})
+    token = Issuer.of(svid).sign(svid, time.time(), kid=None, typ=None)
 
     reply = shop.readers.server.token(grant_type=names.JWT_BEARER, assertion=token, resource=shop.api)
 
