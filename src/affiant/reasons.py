@@ -266,11 +266,11 @@ class Reason(Enum):
     EXCHANGE_AUDIENCE = Row("exchange.not_audience", 400, "invalid_request", 0, "the subject token is neither this client's nor for an API that it speaks for",
         "Register the API of the token that this client speaks for: affiant client update NAME --introspect URL.", "RFC 8693 2.2.2")
     EXCHANGE_NOT_DELEGABLE = Row("exchange.not_delegable", 400, "invalid_request", 0, "the client of the subject token, or of one that it was exchanged for, does not let this client act for it",
-        "Let it: affiant client update NAME --delegates-to CLIENT_ID.", "RFC 8693 4.4")
+        "Allow it: affiant client update NAME --delegates-to CLIENT_ID.", "RFC 8693 4.4")
     EXCHANGE_MAY_ACT = Row("exchange.may_act", 400, "invalid_request", 0, "may_act of the subject token names another party than this client",
         "Exchange the token as the client that it names.", "RFC 8693 4.4")
     EXCHANGE_ACT = Row("exchange.act", 400, "invalid_request", 0, "act of the subject token is not what this server can pass on",
-        "Get a token whose actors all have iss and sub.", "RFC 8693 4.1")
+        "Get a token in which each act has iss and sub.", "RFC 8693 4.1")
     EXCHANGE_CYCLE = Row("exchange.cycle", 400, "invalid_request", 0, "this client is the subject of the token or one of its actors already",
         "Use the token that this client had before it passed it on.", "RFC 8693 4.1")
     EXCHANGE_DEPTH = Row("exchange.depth", 400, "invalid_request", 0, "the token was passed on as often as this server allows",

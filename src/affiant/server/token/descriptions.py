@@ -16,14 +16,14 @@ _FOR_EXCHANGE = "for the grant `token-exchange`"
 _MAY_EXCHANGE = f"{_FOR_EXCHANGE}, optional"
 EXCHANGE = (
     Parameter("subject_token", "the token to exchange: an access token of this server that is this client's, or is for an API that this client introspects for; or the token of a trusted issuer", "RFC 8693 2.1", _FOR_EXCHANGE),
-    Parameter("subject_token_type", f"`{names.ACCESS_TOKEN_TOKEN_TYPE}`, or `{names.JWT_TOKEN_TYPE}` for any of both", "RFC 8693 2.1", _FOR_EXCHANGE),
+    Parameter("subject_token_type", f"`{names.ACCESS_TOKEN_TOKEN_TYPE}`, or `{names.JWT_TOKEN_TYPE}` for either of them; for a transaction token also `{names.TXN_TOKEN_TYPE}`", "RFC 8693 2.1", _FOR_EXCHANGE),
     Parameter("actor_token", "an access token that this client got for itself; it changes nothing, because the client that authenticates is the actor", "RFC 8693 2.1", _MAY_EXCHANGE),
     Parameter("request_details", "a JSON object about the transaction, at most 2,048 bytes; it becomes `tctx`", "OAuth Transaction Tokens 7", "for a transaction token, which need not have it"),
     Parameter("request_context", "a JSON object about the request from outside, at most 2,048 bytes; it becomes `rctx`", "OAuth Transaction Tokens 7", "for a transaction token, which need not have it"),
     Parameter("actor_token_type", "as `subject_token_type`", "RFC 8693 2.1", "with `actor_token`, and only then"),
-    Parameter("requested_token_type", f"`{names.ACCESS_TOKEN_TOKEN_TYPE}`, which is meant if it is left out", "RFC 8693 2.1", _MAY_EXCHANGE),
+    Parameter("requested_token_type", f"`{names.ACCESS_TOKEN_TOKEN_TYPE}`, the default; or `{names.TXN_TOKEN_TYPE}`, with the setting `transaction_tokens`", "RFC 8693 2.1", _MAY_EXCHANGE),
     Parameter("task", "name of a task, of 1 to 128 visible ASCII characters: tokens for a task can be revoked together", "affiant", _MAY_EXCHANGE),
-    Parameter("expires_in", "the most seconds that the token shall live", "affiant", _MAY_EXCHANGE),
+    Parameter("expires_in", "lifetime of the token in seconds, at most", "affiant", _MAY_EXCHANGE),
 )  # fmt: skip
 
 TOKEN = Description(
@@ -49,7 +49,7 @@ TOKEN = Description(
         Member("scope", "the granted scope", "RFC 6749 5.1", "unless it is empty"),
         Member("refresh_token", f"expires after {REFRESH_IDLE // _DAY} days without use, and {REFRESH_ABSOLUTE // _DAY} days after the first; each use returns the next, except for clients with FAPI 2.0, which keep theirs", "RFC 6749 6", "for clients registered for `refresh_token`, when there is a new one"),
         Member("authorization_details", "the granted ones", "RFC 9396 7", "if some were granted"),
-        Member("issued_token_type", f"`{names.ACCESS_TOKEN_TOKEN_TYPE}`", "RFC 8693 2.2.1", "for the grant `token-exchange`"),
+        Member("issued_token_type", f"`{names.ACCESS_TOKEN_TOKEN_TYPE}`, or `{names.TXN_TOKEN_TYPE}` for a transaction token", "RFC 8693 2.2.1", "for the grant `token-exchange`"),
     ),
     refuses=(*client_auth.REFUSES, *("dpop." + name for name in ("missing", "headers", "malformed", "type", "algorithm", "key", "signature", "jti", "method", "url", "time", "nonce", "replayed")), "grant", "ceiling", "scope", "resource", "certificate.missing", "authorization_details", "refresh_token", "exchange"),
 )  # fmt: skip

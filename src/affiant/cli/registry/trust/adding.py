@@ -67,8 +67,10 @@ def _command(platform: Platform) -> click.Command:
         given = {name: answer for name, answer in answers.items() if answer is not None}
         _add(platform, given, place, options)
 
+    arguments = "".join(f"{one.name}: {one.meaning}. " for one in platform.questions if one.is_argument)
     run.__doc__ = (
-        f"Take the tokens of {platform.title}.\n\nWhat is left out is asked for on a terminal.\n\n\b\n"
+        f"Take the tokens of {platform.title}.\n\n{arguments}On a terminal, the command asks for what is left out."
+        "\n\n\b\n"
         f"affiant trust add {platform.name} {platform.example}\n"
         f"affiant trust add {platform.name} --from-token FILE --client {platform.example.rpartition(' ')[2]}"
     )

@@ -12,9 +12,7 @@ from affiant.cli.registry.trust.trial import test
 
 @click.group()
 def trust() -> None:
-    """A trust takes the tokens of a platform in place of credentials.
-
-    Its rules say for which service each token speaks.
+    """A trust accepts them in place of credentials. Its rules say for which service each speaks.
 
     \b
     affiant trust add github acme/app --repository-id 123 --branch main --client deploy

@@ -41,9 +41,9 @@ def show_(name: str, place: Place) -> None:
 @click.option("--try-keys", is_flag=True, help="fetch its keys first, and change nothing if they cannot be obtained")
 @admin_options
 def update(name: str, try_keys: bool, place: Place, **options: Any) -> None:
-    """Change a trust, and end its tokens.
+    """Change a trust and end its tokens.
 
-    Options that are left out change nothing. New keys, or another address of them, replace those before.
+    Options that are left out change nothing. New keys, or a new address of them, replace the old ones.
 
     \b
     affiant trust update cluster --jwks cluster.json
@@ -59,7 +59,7 @@ def update(name: str, try_keys: bool, place: Place, **options: Any) -> None:
 @click.argument("name")
 @admin_options
 def keys(name: str, place: Place) -> None:
-    """Fetch the keys of a trust, and show them."""
+    """Fetch the keys of a trust and show them."""
     found = place.get(f"/trusts/{segment(name)}/keys")
     warn_left_out(found["uri"] or "the uploaded set", found["left_out"])
     if found["problem"] is not None:
@@ -94,7 +94,10 @@ def enable(name: str, place: Place) -> None:
 @click.option("--with-rules", is_flag=True, help="remove its rules too")
 @admin_options
 def remove(name: str, with_rules: bool, place: Place) -> None:
-    """Remove a trust and end its tokens."""
+    """Remove a trust and end its tokens.
+
+    A trust that has rules is removed only with --with-rules.
+    """
     place.delete(f"/trusts/{segment(name)}{'?with_rules=true' if with_rules else ''}")
     show({"name": name, "done": "remove"}, f"removed {name}")
 

@@ -20,9 +20,9 @@ def refused(place: Place, since: float | None) -> None:
     \b
     affiant trust refused
     affiant explain TRACE_ID
-    affiant trust add github --from-refused TRACE_ID
+    affiant trust add --from-refused TRACE_ID
 
-    Anyone can send a token with any issuer: one that says `unverified` was signed with a key that no trust knows.
+    Anyone can send a token with any issuer: no trust has verified the signature of one that says `unverified`.
     """
     found = place.get("/refused-tokens", **({} if since is None else {"since": since}))
     show_list(found, _LISTING)

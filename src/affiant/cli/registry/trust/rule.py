@@ -23,9 +23,7 @@ _REQUIRED = ("trust", "client_id", "conditions")
 
 @click.group()
 def rule() -> None:
-    """A rule gives a service to jobs or pods of a platform.
-
-    It compares the claims of their tokens with its conditions.
+    """A rule compares the claims of a platform's token with its conditions.
 
     \b
     affiant rule add deploy --trust github --client deploy --when repository_id=42 --when ref=refs/heads/main
@@ -38,7 +36,7 @@ def rule() -> None:
 @member_options(_NEW)
 @admin_options
 def add(name: str, place: Place, **options: Any) -> None:
-    """Give a service to tokens of a trust.
+    """Let tokens of a trust speak for a service.
 
     affiant trust add makes the trust, and a first rule with it.
 
@@ -48,9 +46,9 @@ def add(name: str, place: Place, **options: Any) -> None:
     affiant rule add orders --trust cluster --client orders --when sub=system:serviceaccount:shop:orders
     affiant rule add admins --trust ci --client admin --when /user/admin:=true --access-token-lifetime 300
 
-    A token must meet all conditions; of several values of one claim, one. CLAIM is a member of the token, or a JSON
-    Pointer to a nested one. A text may end in * for more up to the next : or /, or in ** for any more. CLAIM:=VALUE is
-    for true, false and whole numbers: the text "true" and true are different.
+    A token must meet all conditions, and have one of the values of each claim. CLAIM is a member of the token, or a
+    JSON Pointer to a nested one. A text may end in * for more up to the next : or /, or in ** for any more.
+    CLAIM:=VALUE is for true, false and whole numbers: the text "true" and true are different.
     """
     wanted = {"name": name, **members(_NEW, options)}
     missing = [str(fields.RULE.rows[member].option) for member in _REQUIRED if member not in wanted]

@@ -78,12 +78,12 @@ TRUST = Table[Trust](
            source="RFC 8414 2", option="--jwks-uri", metavar="URL"),
     KeysMember("jwks", kinds.JWKS, "its JWK Set, where this server cannot fetch it",
                source="RFC 7517 5", option="--jwks", metavar="FILE"),
-    Member("ca", kinds.CERTIFICATES, "PEM certificates, the only ones that vouch for the host of its keys; empty for"
-           " those of the system", option="--ca", metavar="FILE"),
+    Member("ca", kinds.CERTIFICATES, "PEM certificates, the only authorities for the host of its keys; empty for those"
+           " of the system", option="--ca", metavar="FILE"),
     Member("audiences", Names(kinds.VISIBLE, most=8),
            "values of which aud must have one; the issuer identifier or token endpoint of this server when empty",
            source="RFC 7523 3", option="--audience", metavar="AUD"),
-    Member("several_audiences", kinds.FLAG, "whether aud may have other values next to that",
+    Member("several_audiences", kinds.FLAG, "whether aud may have other values too",
            option="--several-audiences"),
     Member("algorithms", Names(Choice(ASYMMETRIC), most=len(ASYMMETRIC)), "algorithms of its tokens; any that its keys"
            " fit when empty", source="RFC 8725 3.1", option="--alg", metavar="ALG"),
@@ -91,20 +91,20 @@ TRUST = Table[Trust](
                    "longest time from iat to exp in seconds; 0 for 3600", option="--max-lifetime", metavar="SECONDS"),
     Member("replay", Choice(trusted_token.REPLAYS), "once: each token has a jti, and is taken once; if-present: one"
            " with a jti is taken once; reused: as often as it comes", source="RFC 7523 3", option="--replay"),
-    ConditionsMember("refuses", kinds.CONDITIONS, "claims and values of tokens that get nothing", option="--refuse",
-                     metavar="CLAIM=VALUE"),
-    Member("enabled", kinds.FLAG, "whether its tokens are taken; when false, all that they gave ends"),
+    ConditionsMember("refuses", kinds.CONDITIONS, "conditions; a token that meets one of them gets nothing",
+                     option="--refuse", metavar="CLAIM=VALUE"),
+    Member("enabled", kinds.FLAG, "whether its tokens are taken; when false, the tokens that they gave end"),
 )  # fmt: skip
 RULE = Table[Rule](
     Member("trust", NAME, "the trust whose tokens it is for", by=By.NEW, option="--trust", metavar="NAME"),
-    Member("client_id", kinds.CLIENT_ID, "the client for whom such a token speaks", by=By.NEW, option="--client",
+    Member("client_id", kinds.CLIENT_ID, "the client that such a token speaks for", by=By.NEW, option="--client",
            metavar="CLIENT_ID"),
-    ConditionsMember("conditions", kinds.CONDITIONS, "claims, each with the values of which it must have one; a text's"
-                     " * at the end covers more up to the next : or /, its ** any more", option="--when",
+    ConditionsMember("conditions", kinds.CONDITIONS, "claims, each with the values of which it must have one; a text"
+                     " may end in * (more, up to the next : or /) or in ** (any more)", option="--when",
                      metavar="CLAIM=VALUE"),
-    Member("resources", kinds.APIS, "the most APIs that it gives; all of the client's when empty",
+    Member("resources", kinds.APIS, "APIs that it gives at most; all of the client's when empty",
            option="--resource", metavar="URL"),
-    Member("scope", kinds.SCOPE, "the most scopes that it gives; all of the client's when empty", option="--scope",
+    Member("scope", kinds.SCOPE, "scopes that it gives at most; all of the client's when empty", option="--scope",
            metavar="S"),
     Member("access_token_lifetime", kinds.LIFETIME, "longest lifetime of its access tokens in seconds; 0 for that of"
            " the client and the API", option="--access-token-lifetime", metavar="SECONDS"),
