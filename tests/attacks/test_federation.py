@@ -109,6 +109,8 @@ async def test_stolen_token_that_is_bound_to_a_key(place: Place, carrier: str) -
             what = carried(token(cnf=cnf), carrier=carrier)
             proofs = (dpop(proof(key, jti=f"p-{number}")),) if key is not None else ()
             await place.bench.denied(replace(what, headers=(*what.headers, *proofs)), Reason.EXCHANGE_UNBOUND)
+    form = {**testing.form(token(cnf=holder)), "token": "x"}
+    await place.bench.denied(post(form, path="/revoke"), Reason.EXCHANGE_UNBOUND)
     own = carried(token(cnf=holder), carrier=carrier)
     claims = await place.let_in(replace(own, headers=(*own.headers, dpop(proof(BOUND)))))
     assert claims["cnf"] == holder

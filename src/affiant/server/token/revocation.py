@@ -15,7 +15,7 @@ from affiant.server.request import http
 from affiant.server.request.description import Description
 from affiant.server.request.endpoint import Context, required
 from affiant.server.request.notes import Request
-from affiant.server.token import active, descriptions
+from affiant.server.token import active, binding, descriptions
 from affiant.storage.entries import Revocation
 from affiant.storage.ports import RefreshTokens
 
@@ -49,6 +49,7 @@ class RevocationEndpoint(ClientEndpoint):
         request.notes.outcome = "revoked"
         form = await self.read_form(request)
         caller = await self.authenticate(form, request)
+        binding.check_holder(caller.confirmation, None, caller.certificate)  # DPoP proofs are for the token endpoint
         # token_type_hint is not read: both kinds of token are searched (RFC 7009 section 2.1).
         token = required(form, "token")
         await self.check_limits(request)
