@@ -217,7 +217,7 @@ async def test_an_operator_sees_that_a_child_is_revoked(bench: Bench) -> None:
 
 @pytest.mark.attack(327)
 async def test_a_child_exchanged_by_a_platforms_token_outlives_no_blueprint(bench: Bench) -> None:
-    """Who disables a blueprint ends its children, also where a rule named the child, and another client acts for it."""
+    """Disabling a blueprint ends its children, even if a rule named the child and another client acts for it."""
     await trust(bench, RULE, audiences=(API,))
     await subject(bench)
     await bench.change_client("c1", kind="agent", blueprint="bound")

@@ -71,7 +71,7 @@ async def test_both_jtis_are_claimed(store: Store) -> None:
 
 
 async def test_a_thousand_commits_against_revocations(store: Store) -> None:
-    """What was revoked first is not exchanged; what was exchanged first stands before its revocation in the log."""
+    """A token that was revoked first is not exchanged; an exchange that came first precedes the revocation in the log."""
     jtis = [f"j{number}" for number in range(1000)]
     pairs = [pair if number % 2 else pair[::-1] for number, pair in enumerate((_exchange(j), _revoke(j)) for j in jtis)]
     outcomes = dict(

@@ -248,7 +248,7 @@ async def test_lists_have_pages_and_filters(store: Store) -> None:
 
 @pytest.mark.parametrize("make_store", ["sqlite", "postgres"], indirect=True)
 async def test_changes_on_two_nodes_are_judged_one_after_the_other(make_store: Callable[..., Store]) -> None:
-    """Of two trusts with the same keys one is made; and no rule is left without its trust or its client."""
+    """Only one of two trusts with the same keys is made, and no rule is left without its trust or its client."""
     async with nodes(make_store) as (first, second):
         await open_api(first)
         for number in range(8):

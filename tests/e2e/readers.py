@@ -1,4 +1,4 @@
-"""Those who follow the pages of docs/how-to/federation: the trust, the rule and the service of each command, on one server.
+"""Run the commands of the pages in docs/how-to/federation, all on one server, as a reader would.
 
 Nothing is fetched: each command gets the keys of its platform from a file.
 """
@@ -70,7 +70,7 @@ def asked(token: Token, audience: str) -> str:
 
 
 class Readers:
-    """Those who followed the pages, and what each of them registered."""
+    """One server with the trust, rule and service of each page."""
 
     def __init__(self, server: Server) -> None:
         self.server = server

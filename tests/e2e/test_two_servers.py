@@ -116,7 +116,7 @@ def test_revoked_at_the_first_server(pair: Pair, folder: Path, launch: Launch) -
 
 
 def test_exchanged_for_a_caller(pair: Pair, folder: Path) -> None:
-    """What ends is the token that the caller showed to the API of the first server."""
+    """The token that the caller showed to the API of the first server is revoked."""
     *at_first, at_second = commands("For a caller")
     for line in at_first:
         pair.first.affiant(*pair.here(line).split())

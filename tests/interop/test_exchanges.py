@@ -11,7 +11,7 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 @pytest.fixture(scope="module")
 def token(plain: Server) -> str:
-    """What an API got from its caller."""
+    """The access token that an API got from its caller."""
     plain.affiant("api", "new", "desk", "--identifier", DESK, "--scope", "stock.read")
     plain.affiant("api", "new", "stock", "--identifier", STOCK, "--scope", "stock.read")
     plain.affiant("client", "new", "shop", "--resource", DESK, "--resource", STOCK, "--scope", "stock.read")

@@ -17,7 +17,7 @@ TOKENS = {"platform_authlib": 2, "platform_requests_oauth2client": 3, "platform_
 
 @pytest.fixture(scope="module")
 def token(plain: Server) -> str:
-    """What a pod has, whose cluster the server trusts."""
+    """The token of a pod whose cluster the server trusts."""
     pod = kubernetes.pod()
     (plain.folder / "keys.json").write_text(json.dumps(Issuer.of(pod).jwks))
     trust = ("trust", "add", "kubernetes", "shop/orders", "--issuer", pod.issuer, "--jwks", "keys.json")

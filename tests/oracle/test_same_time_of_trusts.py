@@ -28,7 +28,7 @@ def _token(issuer: str, key: PrivateKey, number: int) -> str:
 @pytest.mark.attack(306, 316)
 @pytest.mark.parametrize("alg", ["ES256", "RS256"])
 async def test_disabled_trust_and_unknown_key_take_as_long_as_forgery(alg: str) -> None:
-    """Whatever is refused before the signature is refused after one."""
+    """A refusal before the signature takes as long as one after it."""
     own = keys.generate(alg)
     forger = keys.parse_private_jwk({**keys.generate(alg).to_jwk(), "kid": own.kid})
     stranger = keys.parse_private_jwk({**forger.to_jwk(), "kid": own.kid[::-1]})

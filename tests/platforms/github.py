@@ -66,7 +66,7 @@ APP = Repository()
 
 @dataclass(frozen=True)
 class Run:
-    """What a job runs for.
+    """The event that a job runs for.
 
     Attributes:
         event: the name of the event.

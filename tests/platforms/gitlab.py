@@ -30,7 +30,7 @@ FORK = Project("mallory/app", "999", "666")
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What a job runs for.
+    """The event that a job runs for.
 
     Attributes:
         ref: the branch or tag.

@@ -213,7 +213,7 @@ def test_good_token_is_good(good: Good) -> None:
 
 @pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
 def test_trap_is_one_for_its_reason_alone(trap: Trap) -> None:
-    """What stands before it in the order of the questions does not refuse it."""
+    """No earlier question refuses it."""
     good, token = trap.beside, trap.token
     came = token.claims.get("iss", token.issuer)
     refused = {

@@ -9,7 +9,7 @@ from tests.platforms.token import AUDIENCE, Token
 
 
 class Refusal(StrEnum):
-    """What a trap is refused by, in the order of the questions."""
+    """The question that refuses a trap, in their order."""
 
     ISSUER = "issuer"  # nobody trusts it
     KEY = "key"  # it is not one of the issuer's

@@ -62,7 +62,7 @@ async def _set_up(house: House, mistake: Mistake) -> Job:
 
 
 async def _refused(house: House, job: Job) -> tuple[Explanation, Explanation]:
-    """What is said of the request before and after it was refused."""
+    """The verdicts on a request before and after it was refused."""
     for _ in range(job.mistake.times - 1):
         assert await house.send(job.build()) == httpx2.codes.OK
     request = job.build()

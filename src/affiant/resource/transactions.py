@@ -118,7 +118,7 @@ class TxnGuard:
 
 def _one(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     values = [value for name, value in headers if name.lower() == transaction_token.HEADER]
-    # Attack: of two tokens one is checked, and the other used. A list in one header is the same.
+    # Attack: the guard checks one of two tokens, and the service uses the other. A list in one header does the same.
     if len(values) != 1 or b"," in values[0] or b" " in values[0].strip():
         reason = Reason.TOKEN_REQUEST if values else Reason.TOKEN_MISSING
         raise Rejected(reason, detail=f"{len(values)} values of the header Txn-Token")

@@ -196,7 +196,7 @@ class _Parts:
             clock=clock,
             fresh_seconds=options.fresh_seconds,
         )
-        # Two caches: the places for fetches of clients, who register themselves, are none of the trusts'.
+        # Attack: clients that register themselves fill all places for fetches. Trusts have a cache of their own.
         self.remote_keys, self.trust_keys = RemoteKeys(fetch), trust_keys or TrustKeys(fetch)
         self.feeds = FollowedFeeds(self.trust_keys, _for_feeds(fetch), store=store, clock=clock)
         self.uses = Uses(store.key_uses)

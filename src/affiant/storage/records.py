@@ -120,7 +120,7 @@ class Trust:
     preset: str = "generic"
     # Its keys come from one place: jwks, else jwks_uri, else the metadata at discovery_url or else below the issuer.
     discovery_url: str | None = None
-    jwks_uri: str | None = None  # of a SPIFFE trust domain its bundle endpoint
+    jwks_uri: str | None = None  # the URL of its key set; for a SPIFFE trust domain, its bundle endpoint
     jwks: str | None = None  # an uploaded JWK Set, as JSON text
     jwks_at: int | None = None  # when the set was uploaded
     ca: str | None = None  # PEM certificates, the only ones that vouch for the host of its keys
@@ -136,7 +136,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Names the client of tokens that meet all conditions, and the most that they give."""
+    """Conditions on the tokens of a trust, the client that such tokens speak for, and the most that they give."""
 
     name: str
     trust: str

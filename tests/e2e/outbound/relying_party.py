@@ -25,7 +25,7 @@ CREDENTIALS = (
 
 @dataclass(frozen=True)
 class Trust:
-    """What an administrator enters at the relying party."""
+    """The settings that an administrator enters at the relying party."""
 
     issuer: str
     audience: str

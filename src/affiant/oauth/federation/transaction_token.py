@@ -51,11 +51,11 @@ def _check(claims: dict[str, Any]) -> str | None:
     return None if text(claims, "txn") is not None else "txn is missing or not a string"
 
 
-RULES = ClaimRules(client_id=("req_wl",), check=_check)  # how a verifier reads them
+RULES = ClaimRules(client_id=("req_wl",), check=_check)  # for verifiers
 
 
 def read_context(name: str, value: str | None) -> dict[str, Any] | None:
-    """Return the object of a parameter, request_context or request_details; raise EXCHANGE_PARAMETER for no object."""
+    """Return the JSON object in request_context or request_details; raise EXCHANGE_PARAMETER for anything else."""
     if value is None:
         return None
     try:

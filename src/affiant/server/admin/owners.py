@@ -43,7 +43,7 @@ def check_credentials(call: Call, client: Client) -> None:
     if roles.registered_itself(client):
         raise ConfigError("a client that registered itself can have no part in the admin API: register another")
     if client.blueprint is not None:
-        raise ConfigError("a client with a blueprint can have no part in the admin API: register another")
+        raise ConfigError("a client with a blueprint can have no role in the admin API: register another client for it")
 
 
 async def keeping_one(call: Call, client_id: str, act: Callable[[OtherClient | None], Awaitable[Result]]) -> Result:

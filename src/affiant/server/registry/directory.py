@@ -197,11 +197,11 @@ class Directory:
         return KeySet(tuple(self._opened[key.kid].public for key in live))
 
     async def _complete(self, record: Client) -> RegisteredClient:
-        """Return the client ready for use, one with a blueprint with its keys."""
+        """Return the client ready for use; one with a blueprint gets the keys of that."""
         if record.blueprint is None:
             return self._prepare(record, record.keys)
         holder = await self._store.clients.find(record.blueprint)
-        # Fail closed: without its blueprint a client has no credential.
+        # Fail closed: a client whose blueprint is missing has no credential.
         if holder is None or not holder.enabled or holder.blueprint is not None:
             return self._prepare(replace(record, enabled=False), ())
         return self._prepare(record, holder.keys)

@@ -43,7 +43,7 @@ class Kind(NamedTuple):
     """The bounds of a document."""
 
     most: int  # bytes
-    types: re.Pattern[str]  # of its Content-Type, which may be absent
+    types: re.Pattern[str]  # accepted values of Content-Type; it may be absent
 
 
 _FEED = rf"application/{re.escape(names.REVOCATIONS_TYP)}|{_JSON}"
@@ -119,7 +119,7 @@ class Fetcher:
 def _private_tls(ca: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without any authority yet
     context.load_verify_locations(cadata=ca)
-    # The certificate of the host itself may be what the operator gave.
+    # The operator may give the certificate of the host itself in place of an authority.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 

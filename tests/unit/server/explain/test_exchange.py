@@ -1,4 +1,4 @@
-"""What an exchange would give, by each layer, from its captured form; nothing is issued or used up."""
+"""Explain a captured exchange: what it would give, and each layer's limit; nothing is issued or used up."""
 
 import json
 import shlex

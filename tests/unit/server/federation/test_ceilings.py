@@ -1,4 +1,4 @@
-"""What a platform's token gives: never more than the client, the API, the rule and the token itself each allow."""
+"""A platform's token gives no more than the client, the API, the rule and the token itself each allow."""
 
 import json
 from dataclasses import replace

@@ -96,7 +96,7 @@ async def test_more_than_the_ceiling_is_not_had(server: Server, platform: str) -
 
 @pytest.mark.parametrize("platform", GOOD)
 async def test_key_of_another_is_refused(server: Server, platform: str) -> None:
-    """It names a key of the issuer, then itself, then nobody."""
+    """Its kid names a key of the issuer, then its own key, then none."""
     token = GOOD[platform].token
     issuer = Issuer.of(token)
     other = stranger(token.alg)

@@ -1,4 +1,4 @@
-"""What the record of a refused platform token keeps: the nearest rule, the claims, and nothing secret."""
+"""The record of a refused platform token keeps the nearest rule and the claims, and nothing secret."""
 
 import json
 from collections.abc import AsyncIterator

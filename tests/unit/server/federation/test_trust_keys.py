@@ -177,7 +177,7 @@ async def test_metadata_lead_to_https_alone(place: Place, uri: object) -> None:
 @pytest.mark.attack(215)
 @pytest.mark.parametrize("uri", ["https://10.0.0.1/jwks", "https://169.254.169.254/keys", "https://[::1]/jwks"])
 async def test_metadata_lead_to_public_addresses_alone(place: Place, uri: str) -> None:
-    """Who can write the metadata of an issuer reaches nothing in the network of the server."""
+    """Attack: whoever writes the metadata of an issuer makes the server connect to its own network."""
     place.publish(OPENID, {"issuer": ISSUED_BY, "jwks_uri": uri})
     await place.trust()
     record = await place.refused()

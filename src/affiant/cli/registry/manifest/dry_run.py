@@ -57,7 +57,7 @@ def why(refused: Mapping[str, Any]) -> str:
 
 
 def _parts(changes: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Yield the changes of each request: with those that they need, which an earlier request may have had too."""
+    """Yield the changes of each request, each with the changes that it needs, even those of an earlier request."""
     sizes = {_named(change): len(json.dumps(change)) for change in changes}
     needed = _needed(changes)
     part: dict[tuple[str, ...], Mapping[str, Any]] = {}
