@@ -177,7 +177,7 @@ def show_(name: str, place: Place) -> None:
 def disable(name: str | None, owner: str | None, place: Place) -> None:
     """Refuse a service and end its tokens.
 
-    Until it is enabled again.
+    affiant client enable accepts it again.
 
     \b
     affiant client disable billing

@@ -286,18 +286,6 @@ class AuditRow(Out):
     record: dict[str, Any]
 
 
-class RefusedTokens(Out):
-    """Platforms' tokens of one issuer that were refused for one reason, the newest of them with its trace_id."""
-
-    issuer: str
-    reason: str
-    count: int
-    at: float = Field(description="when the newest was refused")
-    trace_id: str
-    subject: str | None = Field(description="sub of the newest, as far as the audit log keeps it")
-    verified: bool = Field(description="whether a trust had verified the signature of the newest")
-
-
 class AuditHead(Out):
     """The head of the audit log."""
 

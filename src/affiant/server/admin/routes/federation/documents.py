@@ -1,4 +1,4 @@
-"""The documents of trusts and rules; their members come from the rows of registry/federation/fields.py."""
+"""The documents of trusts, rules and refused tokens; members of records come from registry/federation/fields.py."""
 
 from typing import Annotated
 
@@ -82,6 +82,18 @@ class RuleNew(In):
 @takes(fields.RULE.by(By.CHANGE))
 class RuleChanges(In):
     """Changes of a rule; members that are left out stay."""
+
+
+class RefusedTokens(Out):
+    """Platforms' tokens of one issuer that were refused for one reason, the newest of them with its trace_id."""
+
+    issuer: str
+    reason: str
+    count: int
+    at: float = Field(description="when the newest was refused")
+    trace_id: str
+    subject: str | None = Field(description="sub of the newest, as far as the audit log keeps it")
+    verified: bool = Field(description="whether a trust had verified the signature of the newest")
 
 
 def view_trust(record: records.Trust) -> Trust:

@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Any
 
-from affiant.server.admin import documents
 from affiant.server.admin.lists import PAGE
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.audit import Instant, members_of
+from affiant.server.admin.routes.federation import documents
 from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.registry.federation import claims as kept_claims
 from affiant.server.request.notes import REFUSED
