@@ -36,8 +36,8 @@ STEPS = {
     11: "first use",
     12: "grant",
 }
-_RULE = 10
-_NAMES_OF_PLATFORM = {4: "issuer", 7: "signature", _RULE: "rule"}
+_SIGNATURE, _RULE = 7, 10
+_NAMES_OF_PLATFORM = {4: "issuer", _SIGNATURE: "signature", _RULE: "rule"}
 PASSED, FAILED, NOT_REACHED, NOT_KNOWN = "passed", "failed", "not reached", "not known"
 _PROVED_BY_SECRET = frozenset({1, 2, 5, 7, 12})
 _ONLY_FOR_ASSERTIONS = "only for an assertion"
@@ -145,6 +145,8 @@ def _lines(refusals: Sequence[Rejected], facts: Facts) -> tuple[Line, ...]:
 def _of_platform(line: Line, presented: Presented) -> Line:
     """Return the line with the name that the step has for a platform's token."""
     is_rule = line.step == _RULE and line.mark == PASSED
+    if line.step == _SIGNATURE and line.mark == PASSED and not presented.is_verified:
+        line = replace(line, mark=NOT_REACHED)  # without a key, what follows was judged all the same
     note = presented.chosen.path if is_rule and presented.chosen is not None else line.note
     return replace(line, name=_NAMES_OF_PLATFORM.get(line.step, line.name), note=note)
 

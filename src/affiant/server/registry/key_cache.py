@@ -263,7 +263,8 @@ class KeyCache(Generic[Form]):
                 kept.accept(await kept.source.load(fetch), now)
         except (Rejected, TimeoutError) as error:
             kept.problem = error if isinstance(error, Rejected) else Rejected(Reason.JWKS_TIMEOUT)
-            log.warning("the keys of %s cannot be fetched: %s %s", owner, kept.problem, kept.problem.detail)
+            why = "; ".join(filter(None, (kept.problem.reason.code, kept.problem.detail)))
+            log.warning("the keys of %s cannot be fetched: %s", owner, why)
         except Exception:
             log.exception("the keys of %s cannot be fetched", owner)
             kept.problem = Rejected(Reason.JWKS_UNAVAILABLE)

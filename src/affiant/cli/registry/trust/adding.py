@@ -198,7 +198,7 @@ def _answer(platform: Platform, question: Question) -> str:
         option = question.name if question.is_argument else f"--{question.name}"
         raise click.UsageError(f"give {option}, {question.meaning}")
     shown = question.name.lower().replace("_", " ")
-    answer: str = click.prompt(f"{platform.title}: {shown}, {question.meaning}", err=True)
+    answer: str = click.prompt(f"{platform.title}: {shown} ({question.meaning})", err=True)
     return answer.strip()
 
 

@@ -23,6 +23,7 @@ from affiant.server.explain.federation.jobs import NO_ID_TOKEN
 from affiant.server.explain.federation.mend import TOKEN_FILE
 
 _LONGEST = 1 << 16  # bytes
+_LONGEST_NAME = 256  # characters of a file
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _NOTHING = frozenset({"", "null", "none", "undefined"})
 
@@ -51,7 +52,7 @@ def test(token: str, place: Place, at: str | None, trust: str | None) -> None:
             f"{NO_ID_TOKEN}  lets a job of GitHub have a token: this is none, so the platform gave the job nothing"
         )
     if not _JWT.fullmatch(text):
-        raise ConfigError("this is no token: give the name of a file with a signed JWT, or - for standard input")
+        raise ConfigError(_no_token(token))
     now = parse_time(at) if at is not None else time.time()
     answer = place.post("/explain", {"request": text, "at": now, "trust": trust})
     found = _with_file(read_answer(answer, place), token)
@@ -59,6 +60,14 @@ def test(token: str, place: Place, at: str | None, trust: str | None) -> None:
     show({**msgspec.to_builtins(found), "judged_by": by}, *lines(found), "", f"   judged by   {by}")
     if found.reason is not None:
         sys.exit(REFUSED)
+
+
+def _no_token(given: str) -> str:
+    """Return why what was given cannot be judged; nothing of a token is repeated."""
+    if given == "-" or (len(given) < _LONGEST_NAME and Path(given).is_file()):
+        which = "standard input" if given == "-" else given
+        return f"{which} has no signed JWT: save the token alone, on one line, as three parts with a point between them"
+    return "there is no file of this name, and this is no token: give a file with a signed JWT, or - for standard input"
 
 
 def _with_file(found: Explanation, given: str) -> Explanation:

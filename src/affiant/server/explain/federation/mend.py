@@ -190,7 +190,7 @@ def _no_rule(_: Rejected, facts: Facts, presented: Presented) -> Fix | None:
         line = f"affiant token --from {presented.job.source or 'PLATFORM'} --issuer {shlex.quote(facts.issuer)}"
         return Fix(line, "it is a token of a person who signed in; the rules are for workloads")
     sent = facts.form.get("client_id") if facts.form else None
-    found = unmet.mend(presented, sent)
+    found = unmet.mend(presented, sent, add(presented))
     if found is None and presented.trust is not None and not presented.trust.rules:
         return Fix(add(presented), f"the trust {presented.trust.name} has no rule")
     return found

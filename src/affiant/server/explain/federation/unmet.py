@@ -26,8 +26,8 @@ _PROTECTED = """rules: [{if: '$CI_COMMIT_REF_PROTECTED == "true"'}]"""
 Changed = dict[str, tuple[Scalar, ...]]
 
 
-def mend(presented: Presented, client_id: str | None) -> Fix | None:
-    """Return the change with which the token meets the nearest rule."""
+def mend(presented: Presented, client_id: str | None, add: str) -> Fix | None:
+    """Return the change with which the token meets the nearest rule, or `add`, which makes it a rule of its own."""
     found = presented.nearest
     if found is None or not found.rule:
         return None
@@ -40,7 +40,10 @@ def mend(presented: Presented, client_id: str | None) -> Fix | None:
     if any(change is None for _, change in changes):
         one = next(one for one, change in changes if change is None)
         return Fix(f"affiant rule show {found.rule}", f"{_came(one)}, and no condition can have that")
-    return _update(found, {one.claim: change for one, change in changes if change is not None})
+    wanted = {one.claim: change for one, change in changes if change is not None}
+    # Attack: another repository has the name of a deleted one; who pastes the first line must not hand the rule over.
+    other = next((change for change in wanted.values() if change.is_other), None)
+    return Fix(add, other.why) if other is not None else _update(found, wanted)
 
 
 def _met(found: Nearest, client_id: str | None) -> Fix:
@@ -69,6 +72,7 @@ class _Change(NamedTuple):
     claim: str
     values: tuple[Scalar, ...]
     why: str
+    is_other: bool = False  # whether the token is of another workload than the rule
 
 
 def _change(presented: Presented, one: Compared) -> _Change | None:
@@ -85,8 +89,8 @@ def _change(presented: Presented, one: Compared) -> _Change | None:
         if isinstance(expected, str) and isinstance(value, str) and (how := _alike(expected, value)):
             return _Change(name, _replaced(one.expected, expected, value), f"{_came(one)}: {how}")
     if _IMMUTABLE.search(name):
-        why = f"{_came(one)}: another one that may have the same name now; change the rule only if it is yours"
-        return _Change(name, (value,), why)
+        why = f"{_came(one)}: another one that may have the same name now; give it its own rule only if it is yours"
+        return _Change(name, (value,), why, is_other=True)
     return _Change(name, (*one.expected, value), f"{_came(one)}; add it, if such tokens shall have the client")
 
 

@@ -93,6 +93,49 @@ def test_what_is_no_token(trusting: Run, monkeypatch: pytest.MonkeyPatch, given:
     assert ("permissions: {id-token: write}" in error["message"]) is (given != "hello")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "there is no file of this name"), ("eyJ\nhbGci.e30.x", "job.jwt has no signed JWT")],
+)
+def test_a_file_that_is_missing_or_wrapped_is_told_apart(
+    trusting: Run, tmp_path: Path, text: str | None, said: str
+) -> None:
+    if text is not None:
+        (tmp_path / "job.jwt").write_text(text)
+    code, error = trusting("trust", "test", "job.jwt")
+    assert (code, said in error["message"]) == (CONFIGURATION, True)
+    assert "hbGci" not in error["message"]
+
+
+def test_a_signature_that_was_not_judged_is_not_passed(run_json: Run, tmp_path: Path) -> None:
+    """Without the keys, only the other findings are known."""
+    assert run_json("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "orders.read")[0] == 0
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(Issuer.of(clouds.google()).jwks))
+    words = ["acme/app", "--repository-id", "74", "--new-client", "deploy", "--jwks", str(other)]
+    assert run_json("trust", "add", "github", *words)[0] == 0
+    code, found = run_json("trust", "test", written(tmp_path, GOOD), *AT)
+    assert (code, found["reason"]) == (REFUSED, "trust.key_unknown")
+    marks = {line["rung"]: line["mark"] for line in found["ladder"]}
+    assert (marks[6], marks[7], marks[8]) == ("failed", "not reached", "passed")
+
+
+def test_a_repository_with_a_recycled_name_is_not_given_the_rule(trusting: Run, tmp_path: Path) -> None:
+    """Attack: the first line is pasted."""
+    other = github.job(repository=github.APP.recycled, audience=AS)
+    code, found = trusting("trust", "test", written(tmp_path, other), *AT)
+    assert (code, found["reason"]) == (REFUSED, "rule.none")
+    assert found["fix"]["line"] == "affiant trust add github --from-token job.jwt"
+    assert "only if it is yours" in found["fix"]["why"]
+
+
+def test_a_rule_by_the_name_that_lists_show(trusting: Run) -> None:
+    code, error = trusting("rule", "remove", "github/deploy")
+    assert code != 0
+    assert "a rule is named without its trust: deploy" in error["message"]
+    assert [one["name"] for one in trusting("rule", "list")[1]] == ["deploy"]
+
+
 def test_a_token_stands_in_no_output(trusting: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = signed(GOOD)
     for words in (["trust", "test", written(tmp_path, GOOD), *AT], ["trust", "test", text, *AT]):
