@@ -57,6 +57,11 @@ async def test_a_later_end(wide: Bench) -> None:
     await wide.denied(exchange(wide, await subject(wide, exp=NOW)), Reason.EXCHANGE_SUBJECT)
 
 
+async def test_a_refusal_says_what_was_expected_of_the_token(wide: Bench) -> None:
+    reply, _ = await wide.denied(exchange(wide, "x"), Reason.EXCHANGE_SUBJECT)
+    assert reply.json()["error_description"].endswith("(expected 3, got 1)")
+
+
 @pytest.mark.attack(321)
 async def test_the_limits_of_the_requesters_rule(wide: Bench) -> None:
     """A job exchanges the token that it was given: its own rule limits what comes out."""

@@ -148,6 +148,13 @@ def openid_url(issuer: str) -> str:
     return issuer.rstrip("/") + names.WELL_KNOWN_OPENID
 
 
+def _slash(found: object, issuer: str) -> str:
+    """Return what differs, where that is easily missed."""
+    if not isinstance(found, str) or found.rstrip("/") != issuer.rstrip("/"):
+        return ""
+    return f", {'with' if found.endswith('/') else 'without'} the slash at the end"
+
+
 def parse(body: bytes, *, issuer: str) -> Metadata:
     """Read metadata; raise ValueError if they are of another issuer (RFC 8414 section 3.3)."""
     try:
@@ -157,7 +164,8 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
     if members.get("issuer") != issuer:
         raise ValueError(
             f"the metadata are of another issuer: {str(members.get('issuer'))[:200]!r}. If that is the server that you"
-            " mean, name it exactly so; an address where it is reached is for reach="
+            f" mean, name it exactly so{_slash(members.get('issuer'), issuer)}; an address where it is reached is for"
+            " reach="
         )
     found = {name: members[name] for name in ("token_endpoint", "jwks_uri", "revocations_uri") if name in members}
     for name, url in found.items():

@@ -87,6 +87,14 @@ def test_well_known_takes_another_suffix() -> None:
     assert url == f"{ISSUER}/.well-known/openid-configuration/a"
 
 
+def test_slash_at_the_end_of_the_issuer_is_told() -> None:
+    body = b'{"issuer": "https://as.example"}'
+    with pytest.raises(ValueError, match="name it exactly so, without the slash at the end;"):
+        metadata.parse(body, issuer="https://as.example/")
+    with pytest.raises(ValueError, match="name it exactly so;"):
+        metadata.parse(body, issuer="https://other.example")
+
+
 def test_parse_reads_the_endpoints() -> None:
     parsed = metadata.parse(json.dumps(DOCUMENT).encode(), issuer=ISSUER)
     assert (parsed.issuer, parsed.token_endpoint, parsed.jwks_uri) == (ISSUER, f"{ISSUER}/token", f"{ISSUER}/jwks")

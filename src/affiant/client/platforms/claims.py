@@ -23,7 +23,9 @@ def parse(text: str, *, who: str) -> dict[str, Any]:
     if len(text) > MAX_BYTES:
         raise PlatformError(f"{who}: the token has more than {MAX_BYTES} bytes: let the platform put less into it")
     if _JWT.fullmatch(text) is None:
-        raise PlatformError(f"{who}: what came is not a JWT")
+        raise PlatformError(
+            f"{who}: what came is not a JWT: it must be the token alone, on one line, without quotes and without Bearer"
+        )
     try:
         return parse_object(base64url.decode(text.split(".")[1]))
     except ValueError:

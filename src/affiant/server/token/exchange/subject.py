@@ -169,5 +169,7 @@ def _unacceptable(refusal: Rejected) -> Rejected:
     reason = refusal.reason
     if reason.value.error != "invalid_client":
         return refusal
-    got = f"{reason.value.sentence}; got {refusal.got}" if refusal.got else reason.value.sentence
-    return Rejected(Reason.EXCHANGE_SUBJECT, expected=refusal.expected, got=got[:256], detail=refusal.detail)
+    given = (("expected", refusal.expected), ("got", refusal.got))
+    told = ", ".join(f"{name} {value}" for name, value in given if value)
+    got = f"{reason.value.sentence} ({told})" if told else reason.value.sentence
+    return Rejected(Reason.EXCHANGE_SUBJECT, got=got[:256], detail=refusal.detail)
