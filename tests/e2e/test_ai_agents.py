@@ -47,6 +47,7 @@ def test_agents_of_a_blueprint(server: Server, api: str, tmp_path: Path, monkeyp
     assert shown is not None, made.stdout
     members = json.loads(shown[0])
     assert members["key_file"] == "planner.affiant.json"
+    assert "header of the JWT  alg and kid of the key of planner" in made.stdout
     (server.folder / "planner-7.affiant.json").write_text(shown[0])
     (server.folder / "planner-7.affiant.json").chmod(0o600)
     claims = compact.parse(server.affiant("token", "-c", "planner-7.affiant.json")["access_token"]).claims

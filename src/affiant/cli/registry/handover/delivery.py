@@ -243,7 +243,7 @@ def hand_over_lines(found: Mapping[str, Any]) -> list[str]:
         name = found["client_id"]
         return [
             "it has no credential of its own: a rule gives it to jobs or pods of a platform",
-            f"next: affiant rule add {name} --trust TRUST --client {name} --when CLAIM=VALUE",
+            f"next: affiant trust add PLATFORM --client {name}   (affiant trust add --help lists the platforms)",
         ]
     lines = ["hand this to the owner of the key; none of it is secret:", ""]
     lines += [f"  {name:<16}{_plain(value)}" for name, value in found.items()]
@@ -253,7 +253,9 @@ def hand_over_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _example(found: Mapping[str, Any]) -> list[str]:
-    header = {name: found[name] for name in ("alg", "kid") if name in found}
+    header = json.dumps({name: found[name] for name in ("alg", "kid") if name in found})
+    if "blueprint" in found:
+        header = f"alg and kid of the key of {found['blueprint']}, which signs it"
     claims = f'{{"iss": "{found["client_id"]}", "sub": "{found["client_id"]}", "aud": "{found["audience"]}",'
     wanted = {"grant_type": names.CLIENT_CREDENTIALS}
     wanted |= {"scope": found["scope"].replace(" ", "+")} if "scope" in found else {}
@@ -264,7 +266,7 @@ def _example(found: Mapping[str, Any]) -> list[str]:
         f"  POST {found['token_endpoint']}",
         f"  {form}&client_assertion_type={names.JWT_BEARER_ASSERTION_TYPE}&client_assertion=JWT",
         "",
-        f"  header of the JWT  {json.dumps(header)}",
+        f"  header of the JWT  {header}",
         f'  its claims         {claims} "iat": now, "exp": now + 60, "jti": "a new random string"}}',
     ]
 
