@@ -129,13 +129,6 @@ def test_a_repository_with_a_recycled_name_is_not_given_the_rule(trusting: Run, 
     assert "only if it is yours" in found["fix"]["why"]
 
 
-def test_a_rule_by_the_name_that_lists_show(trusting: Run) -> None:
-    code, error = trusting("rule", "remove", "github/deploy")
-    assert code != 0
-    assert "a rule is named without its trust: deploy" in error["message"]
-    assert [one["name"] for one in trusting("rule", "list")[1]] == ["deploy"]
-
-
 def test_a_token_stands_in_no_output(trusting: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = signed(GOOD)
     for words in (["trust", "test", written(tmp_path, GOOD), *AT], ["trust", "test", text, *AT]):

@@ -95,9 +95,6 @@ async def get(call: Call, name: str) -> Rule:
 
 def unknown(name: str) -> NotFound:
     """Return the refusal of an unknown name."""
-    if "/" in name:  # as lists show it: TRUST/NAME
-        own = name.rpartition("/")[2]
-        return NotFound(f"a rule is named without its trust: {own} instead of {name}, if that is the one you mean")
     return NotFound(f"there is no rule named {name}: see  affiant rule list")
 
 
