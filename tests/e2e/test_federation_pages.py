@@ -94,9 +94,10 @@ def test_the_command_administers_a_server_elsewhere(readers: Readers, monkeypatc
 
 
 def test_the_first_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """README.md: its commands, with a client that is there."""
+    """README.md: its commands, with clients that are there."""
     monkeypatch.chdir(tmp_path)
-    run(["client", "new", "deploy", "--auth", "client_secret_basic"])
+    for name in ("deploy", "legacy"):
+        run(["client", "new", name, "--auth", "client_secret_basic"])
     (tmp_path / "job.jwt").write_text(signed(GOOD["gitlab"].token))
 
     keys = {"github": "github.json", "gitlab": "gitlab.json"}
@@ -105,4 +106,4 @@ def test_the_first_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     made = [run([*words, "--jwks", keys[words[2]]]) for words in commands("README")]
 
-    assert [one["trust"]["preset"] for one in made] == ["github", "gitlab"]
+    assert [one["trust"]["preset"] for one in made] == ["github", "github", "gitlab"]

@@ -154,6 +154,6 @@ def test_client_of_a_platform_has_no_file_and_no_secret(tmp_path: Path, monkeypa
     made = _run(tmp_path / "data", "new", "deploy", "--auth", "federated_jwt").stdout
     assert (json.loads(made)["data"]["keys"], "client_secret" in made) == ([], False)
     text = CliRunner().invoke(client, ["new", "other", "--auth", "federated_jwt", "--data", "data"]).output
-    assert "affiant trust add PLATFORM --client other " in text
+    assert "affiant trust add PLATFORM --client other\n" in text
     assert list(tmp_path.glob("*.json")) == []
     assert _run(tmp_path / "data", "check", "deploy").exit_code == 0

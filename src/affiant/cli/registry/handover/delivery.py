@@ -243,7 +243,8 @@ def hand_over_lines(found: Mapping[str, Any]) -> list[str]:
         name = found["client_id"]
         return [
             "it has no credential of its own: a rule gives it to jobs or pods of a platform",
-            f"next: affiant trust add PLATFORM --client {name}   (affiant trust add --help lists the platforms)",
+            f"next: affiant trust add PLATFORM --client {shlex.quote(name)}",
+            "the platforms: affiant trust add --help",
         ]
     lines = ["hand this to the owner of the key; none of it is secret:", ""]
     lines += [f"  {name:<16}{_plain(value)}" for name, value in found.items()]
