@@ -95,3 +95,12 @@ def test_number_of_rules() -> None:
     rules.check_among(others[1], others)
     with pytest.raises(ConfigError, match="2,000 rules, the most"):
         rules.check_among(build("one-more"), others)
+
+
+def test_conditions_with_a_star_are_few() -> None:
+    """Each is compared with every token of a shared issuer; exact values cost nothing."""
+    others = [build(f"r{number}", conditions={"sub": [f"repo:{number}:*"]}) for number in range(rules.MAX_PREFIXES)]
+    with pytest.raises(ConfigError, match="500 conditions with"):
+        rules.check_among(build("new", conditions={"sub": ["repo:x:*"]}), others)
+    rules.check_among(build("new", conditions={"sub": ["repo:x:y"]}), others)
+    rules.check_among(build("r7", conditions={"sub": ["repo:x:*"]}), others)

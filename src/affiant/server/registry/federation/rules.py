@@ -9,6 +9,7 @@ import msgspec
 
 from affiant.errors import ConfigError
 from affiant.oauth import names
+from affiant.oauth.federation.conditions import is_prefix
 from affiant.server.registry import kinds, profiles
 from affiant.server.registry.federation import platforms
 from affiant.server.registry.federation.fields import NAME, RULE
@@ -17,6 +18,8 @@ from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, Revocatio
 from affiant.storage.records import Client, Rule, Trust
 
 MAX_RULES = 2000
+# Attack: any tenant of a shared issuer can make the server compare each of them. Exact values are looked up at once.
+MAX_PREFIXES = 500
 
 
 def build(wanted: Rule, *, now: int) -> Rule:
@@ -57,10 +60,17 @@ def check_among(rule: Rule, others: Iterable[Rule]) -> None:
     others = [other for other in others if other.name != rule.name]
     if len(others) >= MAX_RULES:
         raise ConfigError(f"there are {MAX_RULES:,} rules, the most that a server has")
+    if _prefixes(rule) and sum(map(_prefixes, others)) + _prefixes(rule) > MAX_PREFIXES:
+        raise ConfigError(f"the rules have {MAX_PREFIXES} conditions with *, the most of a server: name whole values")
     for other in others:
         is_near = (other.trust, other.client_id) == (rule.trust, rule.client_id)
         if is_near and _conditions(other) == _conditions(rule):
             raise ConfigError(f"the rule {other.name} has the same trust, client and conditions")
+
+
+def _prefixes(rule: Rule) -> int:
+    """Return how many of its conditions have a value that ends in *."""
+    return sum(any(map(is_prefix, condition.values)) for condition in rule.conditions)
 
 
 def removal(rule: Rule, record: AuditRecord, *, now: int) -> Entry:
