@@ -144,6 +144,13 @@ async def test_a_replacement_keeps_transaction_subject_and_domain(server: Server
     assert await refused(server, again, subject_token_type=TXN) == "exchange.subject_token"
 
 
+async def test_a_transaction_has_as_many_exchanges_as_any_token(server: Server) -> None:
+    token = await issued(server, await presented(server))
+    for _ in range(7):
+        token = await issued(server, token, by="stock", subject_token_type=TXN)
+    assert await refused(server, token, by="stock", subject_token_type=TXN) == "exchange.depth"
+
+
 async def test_no_access_token_is_inside(server: Server) -> None:
     subject = await presented(server)
     token = await issued(server, subject)

@@ -77,9 +77,7 @@ class TokenExchange:
         await self._subjects.check_delegable(subject, caller)
         is_own = subject.client_id == caller.client_id and sent.actor_token is None
         act = subject.claims.get("act") if is_own else self._delegate(subject, caller)
-        # Each exchange adds an ancestor with a jti; entries of blueprints have none.
-        if sum("jti" in parent for parent in subject.parents) > 2 * self._depth:
-            raise Rejected(Reason.EXCHANGE_DEPTH, expected=f"at most {2 * self._depth} exchanges")
+        self._check_exchanges(subject)
         request.notes.exchanged = subject.exchanged
         mine = caller.client.authorization_details_types
         return Authorization(
@@ -108,8 +106,7 @@ class TokenExchange:
         domain = transactions.find_domain(form, sent.subject_token_type, caller)
         subject = await self._subjects.find(sent.subject_token, sent.subject_token_type, caller, request)
         await self._subjects.check_delegable(subject, caller)
-        if len(subject.parents) > 2 * self._depth:
-            raise Rejected(Reason.EXCHANGE_DEPTH, expected=f"at most {2 * self._depth} exchanges")
+        self._check_exchanges(subject)
         if subject.is_bound:  # a transaction token is bound to no key
             raise Rejected(Reason.EXCHANGE_UNBOUND)
         request.notes.exchanged = subject.exchanged
@@ -127,6 +124,12 @@ class TokenExchange:
             ),
             requested_token_type=sent.issued_type,
         )
+
+    def _check_exchanges(self, subject: SubjectToken) -> None:
+        """Raise EXCHANGE_DEPTH for a token that was exchanged too often: each exchange makes `parents` longer."""
+        # Each ancestor has a jti; entries of blueprints and workloads have none.
+        if sum("jti" in parent for parent in subject.parents) > 2 * self._depth:
+            raise Rejected(Reason.EXCHANGE_DEPTH, expected=f"at most {2 * self._depth} exchanges")
 
     def _delegate(self, subject: SubjectToken, caller: Caller) -> dict[str, object]:
         actor = Actor(self._issuer, caller.client_id, delegation.PROFILES.get(caller.client.kind))
