@@ -107,7 +107,9 @@ def new(client_names: tuple[str, ...], place: Place, **options: Any) -> None:
     # A client that authenticates by TLS has the key of its certificate already; everything else is in the file.
     has_file = not (given or jwks_uri) or method in names.BY_TLS
     needs_key = method == names.PRIVATE_KEY_JWT and given is None and jwks_uri is None
-    if "blueprint" in wanted or method == names.FEDERATED_JWT:  # it has no credential of its own
+    if "blueprint" in wanted:  # its file names that of the blueprint
+        has_file, needs_key = True, False
+    elif method == names.FEDERATED_JWT:  # it has no credential of its own
         has_file = needs_key = False
     writes = "key" if needs_key else "file" if has_file else "nothing"
     done = _register_all(place, [_build(name, wanted, alg=alg, writes=writes) for name in client_names])

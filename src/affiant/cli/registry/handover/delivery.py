@@ -38,7 +38,7 @@ def credentials_of(
     registered: Mapping[str, Any], issuer: str, key: PrivateKey | None = None, secret: str | None = None
 ) -> Credentials:
     """Return the credentials of a registered client with this key or secret."""
-    resources = registered["resources"]
+    resources, blueprint = registered["resources"], registered.get("blueprint")
     return Credentials(
         issuer=issuer,
         client_id=registered["client_id"],
@@ -46,6 +46,7 @@ def credentials_of(
         alg=registered["token_endpoint_auth_signing_alg"],
         kid=key.kid if key is not None else None,
         key=key.to_jwk() if key is not None else None,
+        key_file=file_name(blueprint) if blueprint is not None else None,
         client_secret=secret,
         scope=" ".join(registered["scope"]) or None,
         resource=resources[0] if len(resources) == 1 else None,
@@ -226,7 +227,6 @@ def hand_over(registered: Mapping[str, Any], issuer: str) -> dict[str, Any]:
         "issuer": issuer,
         "token_endpoint": f"{issuer}/token",
         "client_id": registered["client_id"],
-        "blueprint": registered.get("blueprint"),
         "auth_method": method,
         "audience": issuer if method == names.PRIVATE_KEY_JWT else None,
         "alg": alg if method == names.PRIVATE_KEY_JWT else None,
@@ -255,8 +255,6 @@ def hand_over_lines(found: Mapping[str, Any]) -> list[str]:
 
 def _example(found: Mapping[str, Any]) -> list[str]:
     header = json.dumps({name: found[name] for name in ("alg", "kid") if name in found})
-    if "blueprint" in found:
-        header = f"alg and kid of the key of {found['blueprint']}, which signs it"
     claims = f'{{"iss": "{found["client_id"]}", "sub": "{found["client_id"]}", "aud": "{found["audience"]}",'
     wanted = {"grant_type": names.CLIENT_CREDENTIALS}
     wanted |= {"scope": found["scope"].replace(" ", "+")} if "scope" in found else {}
@@ -273,9 +271,7 @@ def _example(found: Mapping[str, Any]) -> list[str]:
 
 
 def _file(found: Mapping[str, Any]) -> list[str]:
-    # A client with a blueprint has its key: the file of the blueprint is next to its own.
-    key_file = file_name(found["blueprint"]) if "blueprint" in found else "private.pem"
-    members = {"affiant": VERSION, "key_file": key_file}
+    members = {"affiant": VERSION, "key_file": "private.pem"}
     members |= {name: found[name] for name in _IN_FILE if name in found}
     if len(found.get("resources", ())) == 1:
         members["resource"] = found["resources"][0]
