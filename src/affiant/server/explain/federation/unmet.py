@@ -27,7 +27,7 @@ Changed = dict[str, tuple[Scalar, ...]]
 
 
 def mend(presented: Presented, client_id: str | None, add: str) -> Fix | None:
-    """Return the change with which the token meets the nearest rule, or `add`, which makes it a rule of its own."""
+    """Return the change with which the token meets the nearest rule, or `add`, the command for a rule of its own."""
     found = presented.nearest
     if found is None or not found.rule:
         return None
@@ -41,7 +41,7 @@ def mend(presented: Presented, client_id: str | None, add: str) -> Fix | None:
         one = next(one for one, change in changes if change is None)
         return Fix(f"affiant rule show {found.rule}", f"{_came(one)}, and no condition can have that")
     wanted = {one.claim: change for one, change in changes if change is not None}
-    # Attack: another repository has the name of a deleted one; who pastes the first line must not hand the rule over.
+    # Attack: another repository has the name of a deleted one, and gets the rule by a line that an operator pastes.
     other = next((change for change in wanted.values() if change.is_other), None)
     return Fix(add, other.why) if other is not None else _update(found, wanted)
 

@@ -69,7 +69,7 @@ def check_among(rule: Rule, others: Iterable[Rule]) -> None:
 
 
 def _prefixes(rule: Rule) -> int:
-    """Return how many of its conditions have a value that ends in *."""
+    """Return how many conditions of the rule have a value that ends in *."""
     return sum(any(map(is_prefix, condition.values)) for condition in rule.conditions)
 
 
