@@ -21,6 +21,14 @@ BLOCKS = [block.replace("\\\n", " ") for language, block in FENCED if not langua
 
 
 @pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of this page alone, whose names other pages have too."""
+    with Server(tmp_path_factory.mktemp("exchange")) as made:
+        made.add_api()
+        yield made
+
+
+@pytest.fixture(scope="module")
 def stock(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The stock API behind our guard, and all that the page registers."""
     identifier = f"http://127.0.0.1:{free_port()}"

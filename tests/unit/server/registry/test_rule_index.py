@@ -46,7 +46,7 @@ def _rule(claim: str, *values: Any) -> Rule:
 def test_index_finds_what_each_rule_says(rules: list[Rule], claims: dict[str, Any]) -> None:
     found = RuleIndex(rules)
     assert found.match(claims) == [
-        rule for rule in rules if rule.enabled and _met(rule, claims) == len(rule.conditions)
+        rule for rule in rules if rule.enabled and rule.conditions and _met(rule, claims) == len(rule.conditions)
     ]
     assert (
         found.closest(claims, 3)
