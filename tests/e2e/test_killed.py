@@ -133,6 +133,7 @@ def test_a_next_secret_is_in_the_file_whenever_its_making_was_killed(places: Cal
         assert _digest(folder) == live[-1].digest, said
 
 
+@pytest.mark.soak
 def test_no_invitation_is_lost_whenever_its_making_was_killed(places: Callable[[], Path]) -> None:
     words = ("invitation", "new", "--out", "kept.invitation")
     for folder, said in _kill_at_every_step(places, words):

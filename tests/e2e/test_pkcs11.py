@@ -80,6 +80,7 @@ async def test_tokens_flow_through_rotations_a_restart_and_a_removal(hsm: sofths
     server.affiant("audit", "verify")
 
 
+@pytest.mark.soak
 async def test_a_store_with_sealed_keys_moves_into_the_token_and_back(
     hsm: softhsm.SoftHsm, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
