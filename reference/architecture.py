@@ -47,9 +47,9 @@ _WALKS = {
         ("`affiant key rotate` adds, proves and retires", "affiant.client.credentials.rotation"),
         ("the client's request", "affiant.server.registration.client_keys:ClientKeysEndpoint"),
         ("or the operator's", "affiant.server.admin.routes.clients"),
-        ("each becomes an action", "affiant.server.credentials.actions:Action"),
-        ("which is judged, applied and recorded in one commit", "affiant.server.credentials.actions:commit"),
-        ("what a key may do at a time", "affiant.server.credentials.keys:state"),
+        ("each becomes an action", "affiant.server.registry.credentials.actions:Action"),
+        ("which is judged, applied and recorded in one commit", "affiant.server.registry.credentials.actions:commit"),
+        ("what a key may do at a time", "affiant.server.registry.credentials.keys:state"),
     ),
 }
 _TEXT = """\

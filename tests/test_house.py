@@ -93,7 +93,7 @@ BUNDLES = {
     "cli/server/listening/loop.py create_server **options": "asyncio's",
     "cli/server/serve.py serve **options": CLICK,
     "server/app.py __init__ **options": "Starlette's",
-    "server/credentials/actions.py _changed **changes": "those of dataclasses.replace",
+    "server/registry/credentials/actions.py _changed **changes": "those of dataclasses.replace",
     "testing/messages.py assertion **changes": JSON,
     "testing/messages.py claims **changes": JSON,
     "testing/messages.py form **parameters": JSON,

@@ -12,7 +12,7 @@ from tests.wire import Reply, Request
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.reasons import Reason
-from affiant.server.credentials import keys as client_keys
+from affiant.server.registry.credentials import keys as client_keys
 from affiant.testing import ABSENT, KEY, NOW
 
 NEXT = keys.generate("ES256")

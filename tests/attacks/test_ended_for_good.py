@@ -11,7 +11,7 @@ from tests.rfc.conftest import OTHER_API, running
 
 from affiant.errors import ConfigError
 from affiant.jose import keys
-from affiant.server.credentials import keys as client_keys
+from affiant.server.registry.credentials import keys as client_keys
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import ClientKey
 from affiant.testing import NOW, Server

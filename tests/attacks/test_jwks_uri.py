@@ -21,9 +21,9 @@ from affiant.jose import compact, keys
 from affiant.jose.signer import Signer
 from affiant.reasons import Reason
 from affiant.server import app
-from affiant.server.credentials import keys as client_keys
 from affiant.server.explain import captured, explanation
 from affiant.server.registry import fetch
+from affiant.server.registry.credentials import keys as client_keys
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, NOW, messages
 

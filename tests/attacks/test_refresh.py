@@ -26,7 +26,7 @@ from tests.wire import Header, Request
 
 from affiant.jose import compact
 from affiant.reasons import Reason
-from affiant.server.credentials import keys as client_keys
+from affiant.server.registry.credentials import keys as client_keys
 from affiant.server.token.issue import REFRESH_ABSOLUTE, REFRESH_IDLE
 from affiant.storage.entries import KEPT_SECONDS
 from affiant.storage.memory import MemoryStore

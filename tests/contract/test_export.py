@@ -16,9 +16,9 @@ from affiant.cli.connection.local import call
 from affiant.cli.registry.manifest import commands, export, plan, registry_file
 from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.jose import keys
-from affiant.server.credentials import keys as client_keys
 from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault
+from affiant.server.registry.credentials import keys as client_keys
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.records import Client

@@ -10,14 +10,14 @@ import pytest
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.oauth.revocations import of_key
-from affiant.server.credentials import actions
-from affiant.server.credentials import keys as client_keys
+from affiant.server.registry.credentials import actions
+from affiant.server.registry.credentials import keys as client_keys
 from affiant.storage.entries import AuditRecord
 from affiant.storage.records import Client
 
 if TYPE_CHECKING:
     from affiant.jose.keys import PublicKey
-    from affiant.server.credentials.actions import Action
+    from affiant.server.registry.credentials.actions import Action
     from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.rfc(7517, "4.5")

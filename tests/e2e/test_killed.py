@@ -14,9 +14,9 @@ from tests.process import Server
 from affiant.cli.connection.data import with_store
 from affiant.client.credentials import file as credentials
 from affiant.jose import keys
-from affiant.server.credentials import keys as client_keys
-from affiant.server.credentials import secrets as client_secrets
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry.credentials import keys as client_keys
+from affiant.server.registry.credentials import secrets as client_secrets
 from affiant.storage.ports import Store
 from affiant.storage.records import Client
 

@@ -11,7 +11,7 @@ from tests.rfc.conftest import API, refusal, running
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.oauth import names
-from affiant.server.credentials.completion import QUIET_SECONDS
+from affiant.server.registry.credentials.completion import QUIET_SECONDS
 from affiant.storage.ports import Store
 from affiant.storage.records import KeyUse
 from affiant.testing import KEY, NOW, Server, basic

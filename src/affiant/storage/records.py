@@ -33,7 +33,7 @@ class StoredSecret:
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A public key of a client; server/credentials/keys.py says what it may do when."""
+    """A public key of a client; server/registry/credentials/keys.py says what it may do when."""
 
     kid: str
     jwk: str  # the public JWK, as JSON text

@@ -66,7 +66,7 @@ class Call:
 
     def __post_init__(self) -> None:
         self.request.notes.by = self.who.name
-        self.request.notes.client_id = None if self.who.is_local else self.who.name
+        self.request.notes.client_id = self.who.name if self.who.is_client else None
 
     @property
     def now(self) -> int:

@@ -50,9 +50,9 @@ async def keeping_one(call: Call, client_id: str, act: Callable[[OtherClient | N
     """Change a client and leave at least one owner, also against changes by other nodes at the same moment.
 
     Another owner is found before the commit, and checked in it. A caller at the data folder may leave none, because
-    it can make another one there.
+    it can make another one there; so may an owner who uses the console, and who is still one afterwards.
     """
-    if call.who.is_local:
+    if not call.who.is_client:
         return await act(None)
     other: str | None = call.who.name  # usually another owner
     for _ in range(_ATTEMPTS):
@@ -72,7 +72,7 @@ async def find_all(call: Call) -> frozenset[str]:
 def takes_owner(call: Call, before: Client, after: Client | None) -> bool:
     """Whether a change removes an owner, by a caller that must leave one."""
     api = call.context.identifier
-    return not call.who.is_local and _is_owner(before, api) and (after is None or not _is_owner(after, api))
+    return call.who.is_client and _is_owner(before, api) and (after is None or not _is_owner(after, api))
 
 
 def check_left(call: Call, before: Client, owners: Iterable[str], known: Mapping[str, Client | None]) -> None:

@@ -36,9 +36,16 @@ SCOPES = tuple(role.scope for role in Role)
 class Principal(Value, frozen=True):
     """A caller of the admin API."""
 
-    name: str  # of the client, or of the OS user at the data folder
+    name: str  # of the client, of the user of the console, or of the OS user at the data folder
     role: Role
     is_local: bool = False  # at the data folder, where the same changes are possible without the API
+    is_user: bool = False  # of the console
+    teams: frozenset[str] | None = None  # whose clients, APIs and trusts it sees and changes; None for all
+
+    @property
+    def is_client(self) -> bool:
+        """Whether a client of this server calls, by an access token."""
+        return not (self.is_local or self.is_user)
 
     def require(self, role: Role) -> None:
         """Raise SCOPE_INSUFFICIENT if the caller has a lower role."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from affiant.server.admin import documents, roles
-from affiant.server.credentials import keys as client_keys
 from affiant.server.keys import calendar
 from affiant.server.registry import fields
+from affiant.server.registry.credentials import keys as client_keys
 from affiant.storage.records import Api, Client, ClientKey, KeyUse, SigningKey
 
 

@@ -11,7 +11,7 @@ from affiant.jose import base64url, keys
 from affiant.jose.algorithms import ALGORITHMS, SYMMETRIC
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
-from affiant.server.credentials.keys import ClientKeys
+from affiant.server.registry.credentials.keys import ClientKeys
 from affiant.server.registry.directory import RegisteredClient
 from affiant.storage.records import Client
 

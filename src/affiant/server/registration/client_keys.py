@@ -24,10 +24,10 @@ from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.client_auth.endpoint import ClientEndpoint
 from affiant.server.client_auth.ladder import Authenticator
-from affiant.server.credentials import actions, completion, keys
-from affiant.server.credentials.actions import Action
 from affiant.server.registration import descriptions
 from affiant.server.registration.metadata import LEFT_OUT
+from affiant.server.registry.credentials import actions, completion, keys
+from affiant.server.registry.credentials.actions import Action
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
 from affiant.server.request.description import Description

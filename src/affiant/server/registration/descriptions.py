@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from affiant.jose.key_set import MAX_GIVEN
 from affiant.server.client_auth import descriptions as client_auth
-from affiant.server.credentials.actions import LONGEST_OVERLAP
 from affiant.server.registry import fields
+from affiant.server.registry.credentials.actions import LONGEST_OVERLAP
 from affiant.server.registry.fields import By
 from affiant.server.request.description import Description, Member, Parameter
 

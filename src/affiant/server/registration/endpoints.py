@@ -16,12 +16,12 @@ from affiant.jose import base64url
 from affiant.jose.key_set import LeftOut, describe
 from affiant.oauth import bearer
 from affiant.reasons import Reason
-from affiant.server.credentials import secrets as client_secrets
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import descriptions, metadata, records, software_statement
 from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.records import Bounds, Policy
 from affiant.server.registry.clients import Registered
+from affiant.server.registry.credentials import secrets as client_secrets
 from affiant.server.registry.federation import rules
 from affiant.server.registry.kinds import is_client_id
 from affiant.server.request import http

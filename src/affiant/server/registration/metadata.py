@@ -13,8 +13,8 @@ from affiant.errors import ConfigError, Rejected
 from affiant.jose.key_set import KeySet, LeftOut
 from affiant.jose.keys import PublicKey
 from affiant.reasons import Reason
-from affiant.server.credentials import keys as client_keys
 from affiant.server.registry import fields, kinds
+from affiant.server.registry.credentials import keys as client_keys
 from affiant.server.registry.fields import By, Member
 from affiant.storage.records import Client
 

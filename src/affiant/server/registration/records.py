@@ -14,12 +14,12 @@ from affiant.jose.key_set import KeySet
 from affiant.oauth import names
 from affiant.oauth.parameters import scope as scopes
 from affiant.reasons import Reason
-from affiant.server.credentials import keys as client_keys
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration.metadata import Metadata, unregistrable
 from affiant.server.registry import clients, fields, kinds
 from affiant.server.registry.addresses import Allowed, find_forbidden
 from affiant.server.registry.clients import Registered
+from affiant.server.registry.credentials import keys as client_keys
 from affiant.server.registry.fields import By
 from affiant.server.registry.profiles import Demands
 from affiant.storage.records import Client, ClientKey, InitialAccessToken

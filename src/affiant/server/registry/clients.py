@@ -10,10 +10,10 @@ from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
 from affiant.jose.keys import PublicKey
 from affiant.oauth import names
-from affiant.server.credentials import keys as client_keys
-from affiant.server.credentials import secrets as client_secrets
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import fields, kinds, profiles
+from affiant.server.registry.credentials import keys as client_keys
+from affiant.server.registry.credentials import secrets as client_secrets
 from affiant.server.registry.profiles import GUIDE, Demands
 from affiant.storage.records import Client, StoredSecret
 

@@ -14,13 +14,13 @@ from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
 from affiant.reasons import Reason
-from affiant.server.credentials import keys as client_keys
-from affiant.server.credentials import secrets
-from affiant.server.credentials.keys import ClientKeys
 from affiant.server.keys import calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Opened, Vault
 from affiant.server.registry import profiles
+from affiant.server.registry.credentials import keys as client_keys
+from affiant.server.registry.credentials import secrets
+from affiant.server.registry.credentials.keys import ClientKeys
 from affiant.server.registry.federation.known import Federation
 from affiant.server.registry.profiles import GUIDE, Demands
 from affiant.storage.ports import Store

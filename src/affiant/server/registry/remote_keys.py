@@ -7,9 +7,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from affiant.reasons import Reason
-from affiant.server.credentials import keys as client_keys
-from affiant.server.credentials.keys import ClientKeys
 from affiant.server.registry import key_cache
+from affiant.server.registry.credentials import keys as client_keys
+from affiant.server.registry.credentials.keys import ClientKeys
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.key_cache import Fetch, KeyCache, Loaded, Wanted
 from affiant.storage.records import ClientKey

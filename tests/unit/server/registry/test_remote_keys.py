@@ -12,9 +12,9 @@ from affiant.jose import keys
 from affiant.jose.keys import PublicKey
 from affiant.oauth.assertion import Rules
 from affiant.reasons import Reason
-from affiant.server.credentials import keys as client_keys
-from affiant.server.credentials.keys import ClientKeys
 from affiant.server.registry import key_cache
+from affiant.server.registry.credentials import keys as client_keys
+from affiant.server.registry.credentials.keys import ClientKeys
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.key_cache import MAX_WAITING, Fetched, Wanted
 from affiant.server.registry.remote_keys import RemoteKeys

@@ -24,12 +24,12 @@ from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.federation import rules
 from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, ClientId, IfMatch, Routes
-from affiant.server.credentials import actions, completion
-from affiant.server.credentials import keys as client_keys
-from affiant.server.credentials.actions import Action
 from affiant.server.explain import near
 from affiant.server.registry import clients, fields, kinds
 from affiant.server.registry.clients import Registered
+from affiant.server.registry.credentials import actions, completion
+from affiant.server.registry.credentials import keys as client_keys
+from affiant.server.registry.credentials.actions import Action
 from affiant.server.registry.fields import By
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
 from affiant.storage.records import Client, KeyUse, NotFound

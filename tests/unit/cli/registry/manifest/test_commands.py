@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from affiant.cli.connection.data import with_store
 from affiant.cli.main import main
 from affiant.jose import keys
-from affiant.server.credentials import keys as client_keys
+from affiant.server.registry.credentials import keys as client_keys
 from affiant.storage.ports import Store
 
 Run = Callable[..., tuple[int, Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from affiant.server.credentials import keys
+from affiant.server.registry.credentials import keys
 from affiant.storage.entries import LONGEST_TOKEN
 from affiant.storage.records import ClientKey, KeyUse
 from affiant.system.values import Value

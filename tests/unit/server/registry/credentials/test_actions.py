@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from affiant.errors import ConfigError, Error
 from affiant.jose import keys as jose
 from affiant.jose.keys import parse_public_jwk
-from affiant.server.credentials import actions
-from affiant.server.credentials import keys as client_keys
-from affiant.server.credentials.actions import Action
-from affiant.server.credentials.keys import MAX_KEYS, MAX_REVOKED, ClientKeys
+from affiant.server.registry.credentials import actions
+from affiant.server.registry.credentials import keys as client_keys
+from affiant.server.registry.credentials.actions import Action
+from affiant.server.registry.credentials.keys import MAX_KEYS, MAX_REVOKED, ClientKeys
 from affiant.storage.records import Client, NotFound
 
 if TYPE_CHECKING:

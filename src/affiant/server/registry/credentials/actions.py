@@ -17,8 +17,8 @@ from affiant.errors import ConfigError
 from affiant.jose.keys import PublicKey
 from affiant.oauth import names
 from affiant.oauth.revocations import of_key
-from affiant.server.credentials import keys, secrets
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry.credentials import keys, secrets
 from affiant.storage.entries import LONGEST_TOKEN, AuditOutcome, AuditRecord, Entry, RefreshSelection, Revocation
 from affiant.storage.ports import Store
 from affiant.storage.records import Client, ClientKey, NotFound, StoredSecret

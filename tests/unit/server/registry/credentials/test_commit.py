@@ -8,12 +8,12 @@ import pytest
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.oauth.revocations import of_key
-from affiant.server.credentials import actions, secrets
-from affiant.server.credentials import keys as client_keys
-from affiant.server.credentials.actions import Action
-from affiant.server.credentials.completion import QUIET_SECONDS, judge
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import clients
+from affiant.server.registry.credentials import actions, secrets
+from affiant.server.registry.credentials import keys as client_keys
+from affiant.server.registry.credentials.actions import Action
+from affiant.server.registry.credentials.completion import QUIET_SECONDS, judge
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshToken
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Client, KeyUse, NotFound
