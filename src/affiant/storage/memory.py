@@ -10,6 +10,7 @@ import msgspec
 
 from affiant.storage import ports
 from affiant.storage.commit import Commit, dependencies, later, named, seal
+from affiant.storage.console import RegistryAndUsers
 from affiant.storage.entries import (
     GENESIS,
     KEPT_SECONDS,
@@ -25,10 +26,23 @@ from affiant.storage.entries import (
     as_ended,
 )
 from affiant.storage.records import KeyUse
-from affiant.storage.registry import Append, Drop, Forget, Get, Put, Record, Registry, Result, Rows, Step, Steps, drive
+from affiant.storage.registry import (
+    Append,
+    Drop,
+    Forget,
+    Get,
+    Put,
+    Record,
+    Result,
+    Rows,
+    Step,
+    Steps,
+    changes_version,
+    drive,
+)
 
 
-class MemoryStore(Registry):
+class MemoryStore(RegistryAndUsers):
     """Every port on dictionaries under one lock, so that threads may share it as well as tasks."""
 
     def __init__(self, *, audit_key: bytes = b"") -> None:
@@ -90,7 +104,7 @@ class MemoryTables:
             case Append(entries):
                 for entry in entries:
                     self._ledger.commit(entry)
-        self._has_written = True
+        self._has_written |= changes_version(step)
         return None
 
     def _get(self, step: Get[Record]) -> Record | None:
@@ -101,6 +115,8 @@ class MemoryTables:
 
     def _rows(self, step: Rows[Record]) -> list[Record]:
         records = self._records.get(step.table.name, {})
+        if step.of is not None:
+            return [row for _, row in sorted(records.items()) if getattr(row, step.table.copied[0]) == step.of]
         if step.table.is_by_age:
             return list(records.values())[::-1]
         return [records[key] for key in sorted(key for key in records if key > step.after)[: step.limit]]

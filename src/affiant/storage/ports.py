@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
+from affiant.storage.console import Cloned, Passkeys, Sessions, SignInLinks, TooMany, Users
 from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import (
@@ -24,17 +25,23 @@ __all__ = [
     "Audit",
     "AuditLog",
     "Clients",
+    "Cloned",
     "InitialAccessTokens",
     "KeyUses",
     "Ledger",
+    "Passkeys",
     "RefreshTokens",
     "Revocations",
     "Rules",
+    "Sessions",
     "Settings",
+    "SignInLinks",
     "SigningKeys",
     "Store",
     "Tables",
+    "TooMany",
     "Trusts",
+    "Users",
 ]
 
 
@@ -129,7 +136,7 @@ class AuditLog(Protocol):
 
 
 class Store(Protocol):
-    """All ports of one store. `clients` to `settings` run on its Tables; it implements the others itself."""
+    """All ports of one store. `clients` to `sign_in_links` run on its Tables; it implements the others itself."""
 
     clients: Clients
     apis: Apis
@@ -138,6 +145,10 @@ class Store(Protocol):
     initial_access_tokens: InitialAccessTokens
     signing_keys: SigningKeys
     settings: Settings
+    users: Users
+    passkeys: Passkeys
+    sessions: Sessions
+    sign_in_links: SignInLinks
     key_uses: KeyUses
     revocations: Revocations
     refresh_tokens: RefreshTokens

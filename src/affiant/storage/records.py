@@ -170,6 +170,63 @@ class InitialAccessToken:
     authorization_details_types: tuple[str, ...] = ()  # that a client may register for (RFC 9396 section 10)
 
 
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person who uses the console."""
+
+    name: str
+    role: str  # one of roles.Role
+    teams: tuple[str, ...] = ()  # whose clients, APIs and trusts it sees and changes; empty: all
+    handle: str = ""  # by which its passkeys name it (WebAuthn section 5.4.3): random, and never used again
+    enabled: bool = True
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Passkey:
+    """A discoverable WebAuthn credential of a user."""
+
+    id: str  # the credential id, in base64url
+    username: str
+    public_key: bytes  # a COSE key
+    sign_count: int  # 0 as long as the authenticator does not count
+    label: str
+    created_at: int
+    last_used_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser in which a user is signed in."""
+
+    id: str  # keyed digest of the cookie, in hexadecimal
+    username: str
+    created_at: int
+    last_at: int  # of the last request; up to some minutes late
+    expires_at: int
+    address: str
+    agent: str  # the User-Agent of the sign-in
+    passkey: str | None = None  # id of the passkey that began it; None for a link
+
+
+@dataclass(frozen=True, slots=True)
+class SignInLink:
+    """A link with which a user signs in once."""
+
+    id: str  # keyed digest of its token, in hexadecimal
+    username: str
+    created_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsedChallenge:
+    """A WebAuthn challenge that was answered, kept until it expires so that no answer counts twice."""
+
+    id: str
+    expires_at: int
+
+
 class KeyUse(Value, frozen=True):
     """How often a client authenticated with a credential: a key's thumbprint, or the id of a secret."""
 

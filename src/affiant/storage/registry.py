@@ -48,6 +48,7 @@ class Table(Generic[Record]):
     is_by_age: bool = False  # listed newest first, not by key
     copied: tuple[str, ...] = ()  # fields of the record that have a column too
     title: str = ""  # in messages, before the key
+    is_cached: bool = True  # whether processes keep its records, and so must learn of every change
 
     def encode(self, record: Record) -> str | bytes:
         return record if isinstance(record, str) else msgspec.json.encode(record)
@@ -79,11 +80,12 @@ class Get(Generic[Record]):
 
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[Record]):
-    """At most `limit` records: by key, from the one that follows `after`; or all, newest first."""
+    """At most `limit` records by key, from the one that follows `after`; or all, newest first; or all of one owner."""
 
     table: Table[Record]
     after: str = ""
     limit: int | None = None
+    of: str | None = None  # the value of the table's first copied column
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,13 @@ class Append:
 Write = Put[Any] | Drop | Forget
 Step = Get[Any] | Rows[Any] | Write | Append
 Steps = Generator[Step, Any, Result]
+
+
+def changes_version(step: Step) -> bool:
+    """Whether processes that keep records must read them again after this step."""
+    return isinstance(step, Put | Drop) and step.table.is_cached
+
+
 # Judges a change by other records, from the record before and after it. It reads them in the transaction of the change;
 # an Error that it raises undoes all.
 Condition = Callable[[Any, Any], Steps[None]]
@@ -148,8 +157,8 @@ class Tables(Protocol):
     async def change(self, steps: Callable[[], Steps[Result]]) -> Result:
         """Perform these steps in one transaction; an Error that they raise undoes it.
 
-        Durable when the call returns. A change that writes gives the store another version; one that only reads does
-        not. `steps` may be called again if the transaction is.
+        Durable when the call returns. A change of records that processes cache gives the store another version; no
+        other change does. `steps` may be called again if the transaction is.
         """
 
 
@@ -165,12 +174,12 @@ def drive(steps: Steps[Result], perform: Callable[[Step], Any]) -> Result:
         answer = perform(step)
 
 
-class _OnTables:
+class OnTables:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
 
-class _Records(_OnTables, Generic[Record]):
+class Records(OnTables, Generic[Record]):
     """Records by key. Every change is durable when the call returns, and changes the store's version.
 
     `audit` makes the audit entries of a change. An Error leaves all as it was: from `change`, or from `condition`.
@@ -186,11 +195,11 @@ class _Records(_OnTables, Generic[Record]):
         """
 
         def steps() -> Steps[None]:
-            yield from _check_free(self._table, record)
+            yield from check_free(self._table, record)
             if condition is not None:
                 yield from condition(None, record)
             writes = yield from _put(self._table, record)
-            yield from _write(writes, audit, (None, record))
+            yield from save(writes, audit, (None, record))
 
         await self._tables.change(steps)
 
@@ -209,12 +218,12 @@ class _Records(_OnTables, Generic[Record]):
         """
 
         def steps() -> Steps[Record]:
-            before = yield from _require(self._table, key)
+            before = yield from require(self._table, key)
             after = change(before)
             if condition is not None:
                 yield from condition(before, after)
             writes = yield from _put(self._table, after)
-            yield from _write(writes, audit, (before, after))
+            yield from save(writes, audit, (before, after))
             return after
 
         return await self._tables.change(steps)
@@ -230,14 +239,14 @@ class _Records(_OnTables, Generic[Record]):
         """
 
         def steps() -> Steps[None]:
-            before = yield from _require(self._table, key)
+            before = yield from require(self._table, key)
             if condition is not None:
                 yield from condition(before, None)
             rules = yield from _rules_of(before)
             writes: list[Write] = [*(Drop(RULES, rule.name) for rule in rules), Drop(self._table, key)]
             if isinstance(before, Client):
                 writes.append(Forget(key))
-            yield from _write(writes, audit, (before, None), *((rule, None) for rule in rules))
+            yield from save(writes, audit, (before, None), *((rule, None) for rule in rules))
 
         await self._tables.change(steps)
 
@@ -246,7 +255,7 @@ class _Records(_OnTables, Generic[Record]):
         return await self._tables.rows(Rows(self._table, after, limit))
 
 
-class Clients(_Records[Client]):
+class Clients(Records[Client]):
     """The registered clients, by `client_id`."""
 
     _table = CLIENTS
@@ -278,19 +287,19 @@ class Clients(_Records[Client]):
         """
 
         def steps() -> Steps[None]:
-            yield from _check_free(CLIENTS, record)
+            yield from check_free(CLIENTS, record)
             if condition is not None:
                 yield from condition(None, record)
             writes = yield from _put(CLIENTS, record)
             if spend is not None:
                 left = spent((yield Get(INITIAL_ACCESS_TOKENS, spend)), spend)
                 writes.append(Put(INITIAL_ACCESS_TOKENS, spend, left))
-            yield from _write(writes, audit, (None, record))
+            yield from save(writes, audit, (None, record))
 
         await self._tables.change(steps)
 
 
-class Apis(_Records[Api]):
+class Apis(Records[Api]):
     """The protected APIs, by identifier. If one becomes the default, the one before is no longer."""
 
     _table = APIS
@@ -304,7 +313,7 @@ class Apis(_Records[Api]):
         return next((api for api in await self.list() if api.is_default), None)
 
 
-class Trusts(_Records[Trust]):
+class Trusts(Records[Trust]):
     """The trusted issuers, by name."""
 
     _table = TRUSTS
@@ -314,7 +323,7 @@ class Trusts(_Records[Trust]):
         return await self._tables.get(Get(TRUSTS, name))
 
 
-class Rules(_Records[Rule]):
+class Rules(Records[Rule]):
     """The rules of all trusts, by name."""
 
     _table = RULES
@@ -324,7 +333,7 @@ class Rules(_Records[Rule]):
         return await self._tables.get(Get(RULES, name))
 
 
-class InitialAccessTokens(_Records[InitialAccessToken]):
+class InitialAccessTokens(Records[InitialAccessToken]):
     """Initial access tokens, by id, with which clients register themselves; Clients.add spends them."""
 
     _table = INITIAL_ACCESS_TOKENS
@@ -334,7 +343,7 @@ class InitialAccessTokens(_Records[InitialAccessToken]):
         return await self._tables.get(Get(INITIAL_ACCESS_TOKENS, digest, column="digest"))
 
 
-class SigningKeys(_OnTables):
+class SigningKeys(OnTables):
     """The server's own keys, sealed."""
 
     async def list(self) -> list[SigningKey]:
@@ -355,12 +364,12 @@ class SigningKeys(_OnTables):
             before: list[SigningKey] = yield Rows(SIGNING_KEYS)
             changed = change(before)
             if changed:
-                yield from _write([Put(SIGNING_KEYS, key.kid, key) for key in changed], audit, (before, changed))
+                yield from save([Put(SIGNING_KEYS, key.kid, key) for key in changed], audit, (before, changed))
 
         await self._tables.change(steps)
 
 
-class Settings(_OnTables):
+class Settings(OnTables):
     """Values that the store keeps about itself."""
 
     async def get(self, name: str) -> str | None:
@@ -369,7 +378,7 @@ class Settings(_OnTables):
 
     async def put(self, name: str, value: str) -> None:
         """Set the value; it changes the store's version."""
-        await self._tables.change(lambda: _write([Put(SETTINGS, name, value)], None))
+        await self._tables.change(lambda: save([Put(SETTINGS, name, value)], None))
 
 
 class Registry:
@@ -385,7 +394,7 @@ class Registry:
         self.settings: Settings = Settings(tables)
 
 
-def _write(writes: Sequence[Write], audit: Audit | None, *changes: tuple[Any, Any]) -> Steps[None]:
+def save(writes: Sequence[Write], audit: Audit | None, *changes: tuple[Any, Any]) -> Steps[None]:
     """Write, and append the audit entries of these changes. The last part of all: nothing in it refuses."""
     entries = [entry for change in changes for entry in audit(*change)] if audit is not None else []
     yield from writes
@@ -393,13 +402,13 @@ def _write(writes: Sequence[Write], audit: Audit | None, *changes: tuple[Any, An
         yield Append(entries)
 
 
-def _check_free(table: Table[Record], record: Record) -> Steps[None]:
+def check_free(table: Table[Record], record: Record) -> Steps[None]:
     key, article = getattr(record, table.key), "an" if table.title[0] in "aAi" else "a"
     if (yield Get(table, key)) is not None:
         raise AlreadyExists(f"{article} {table.title} {key} exists already")
 
 
-def _require(table: Table[Record], key: str) -> Steps[Record]:
+def require(table: Table[Record], key: str) -> Steps[Record]:
     record: Record | None = yield Get(table, key)
     if record is None:
         raise NotFound(f"there is no {table.title} {key}")

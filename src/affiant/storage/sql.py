@@ -12,9 +12,10 @@ import msgspec
 
 from affiant.storage import ports
 from affiant.storage.commit import parse_ends
+from affiant.storage.console import RegistryAndUsers
 from affiant.storage.entries import GENESIS, AuditHead, AuditRow, RefreshToken, Revocation, as_ended, reaches
 from affiant.storage.records import KeyUse
-from affiant.storage.registry import Drop, Forget, Get, Put, Record, Registry, Rows, Write
+from affiant.storage.registry import Drop, Forget, Get, Put, Record, Rows, Write
 
 TOKEN = "SELECT record FROM refresh_token WHERE digest = $1"  # noqa: S105 - a query
 _REVOCATION = "SELECT kind, value, at, until FROM revocation WHERE"
@@ -49,6 +50,8 @@ def select(step: Get[Any] | Rows[Any]) -> Statement:
     query = f"SELECT {table.column} FROM {table.name}"  # noqa: S608 - names of our own
     if isinstance(step, Get):
         return f"{query} WHERE {step.column or table.key} = $1", (step.value,)
+    if step.of is not None:
+        return f"{query} WHERE {table.copied[0]} = $1 ORDER BY {table.key}", (step.of,)
     if table.is_by_age:
         return f"{query} ORDER BY number DESC", ()
     limit = HIGHEST if step.limit is None else step.limit
@@ -86,7 +89,7 @@ class SqlTables:
 
     async def rows(self, step: Rows[Record]) -> list[Record]:
         query, values = select(step)
-        rows = await self._reads.page(query, *values) if is_text(step.after) else ()
+        rows = await self._reads.page(query, *values) if all(map(is_text, values)) else ()
         return [step.table.decode(stored) for (stored,) in rows]
 
 
@@ -187,7 +190,7 @@ async def _tokens(reads: Reads, rows: Sequence[Sequence[Any]]) -> list[RefreshTo
     return [as_ended(token, ends) for token in tokens]
 
 
-class SqlStore(Registry):
+class SqlStore(RegistryAndUsers):
     """The ports that both stores make of their tables and reads; `head` is for SqlAuditLog."""
 
     def __init__(self, tables: ports.Tables, reads: Reads, head: str) -> None:

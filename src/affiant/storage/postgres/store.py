@@ -14,7 +14,7 @@ from affiant.storage.postgres.ledger import HEAD, LOCK_HEAD, PostgresLedger, app
 from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import CHANNEL, Watch
 from affiant.storage.records import KeyUse
-from affiant.storage.registry import Append, Forget, Get, Result, Rows, Step, Steps
+from affiant.storage.registry import Append, Forget, Get, Result, Rows, Step, Steps, changes_version
 from affiant.storage.sql import SqlKeyUses, SqlStore, SqlTables, is_text, select, write
 
 READERS = 4  # connections for look-ups and changes; one more commits, and one listens
@@ -99,22 +99,22 @@ class PostgresTables(SqlTables):
         number = None
         async with self._pool.change() as connection:
             await connection.execute(_LOCK)
-            result, has_written = await self._drive(connection, steps())
-            if has_written:
+            result, has_changed = await self._drive(connection, steps())
+            if has_changed:
                 number, _ = await connection.fetchrow(_CHANGED, CHANNEL)
         if number is not None:
             self._watch.note(number)
         return result
 
     async def _drive(self, connection: Any, steps: Steps[Result]) -> tuple[Result, bool]:
-        answer, has_written = None, False
+        answer, has_changed = None, False
         while True:
             try:
                 step = steps.send(answer)
             except StopIteration as end:
-                return end.value, has_written
+                return end.value, has_changed
             answer = await self._perform(connection, step)
-            has_written |= not isinstance(step, Get | Rows)
+            has_changed |= changes_version(step)
 
     async def _perform(self, connection: Any, step: Step) -> Any:
         if isinstance(step, Get | Rows):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from affiant.storage.records import KeyUse
-from affiant.storage.registry import Append, Get, Result, Rows, Step, Steps, drive
+from affiant.storage.registry import Append, Get, Result, Rows, Step, Steps, changes_version, drive
 from affiant.storage.sql import SqlKeyUses, SqlTables, select, write
 from affiant.storage.sqlite.connection import Reads
 from affiant.storage.sqlite.ledger import commit
@@ -38,7 +38,7 @@ class SqliteTables(SqlTables):
             query, values = select(step)
             found = [step.table.decode(stored) for (stored,) in execute(query.replace("$", "?"), values).fetchall()]
             return found if isinstance(step, Rows) else next(iter(found), None)
-        transaction.changed = True
+        transaction.changed |= changes_version(step)
         if isinstance(step, Append):
             commit(self._audit_key, transaction, step.entries)
             return None
