@@ -383,6 +383,8 @@ class Reason(Enum):
         "Ask an owner.", "RFC 6750 3.1")
     ADMIN_LAST_OWNER = Row("admin.last_owner", 409, "invalid_request", 0, "the admin API would have no owner left",
         "Make another owner first: affiant admin bootstrap NAME --data FOLDER.", "RFC 9110 15.5.10")
+    ADMIN_CSRF = Row("admin.csrf", 403, "invalid_request", 0, "the form was not sent by a page of this console in this session",
+        "Open the page again, and send the form from there. Behind a proxy, AFFIANT_ISSUER must be the URL that the browser shows.", "RFC 6454 7")
     # fmt: on
 
     @property

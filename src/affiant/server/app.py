@@ -57,6 +57,8 @@ from affiant.server.token.revocation import RevocationEndpoint
 from affiant.server.token.signers import PROVE_SECONDS, Signers
 from affiant.storage.ports import Store
 
+CONSOLE_PATH = "/console"  # below the issuer
+
 if TYPE_CHECKING:  # no token needs it
     from affiant.server.explain.explainer import Explainer
 
@@ -66,12 +68,12 @@ __all__ = ["Options", "Server", "build", "build_explainer", "limits_key"]
 class Server(Starlette):
     """The routes, with a shorter way to the endpoints that authenticate clients."""
 
-    def __init__(self, *, endpoints: dict[str, Endpoint], admin: tuple[str, LateAdmin], **options: Any) -> None:
+    def __init__(self, *, endpoints: dict[str, Endpoint], below: dict[str, Late], **options: Any) -> None:
         super().__init__(**options)
         # Attack: a redirect for a trailing slash would go to the host that the request names.
         self.router.redirect_slashes = False
         self._endpoints = endpoints
-        self._admin_path, self._admin = admin
+        self._below = below  # by the first part of their paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # An endpoint answers its own failures, so it needs no middleware.
@@ -84,19 +86,19 @@ class Server(Starlette):
         if endpoint is not None:
             return endpoint
         # Not by a route's pattern, which matches no path with a line end in it: all of it is behind one gate.
-        if f"{path}/".startswith(f"{self._admin_path}/"):
-            return self._admin
+        for first, app in self._below.items():
+            if f"{path}/".startswith(f"{first}/"):
+                return app
         return self._endpoints.get(path[: path.rfind("/") + 1])
 
 
-class LateAdmin:
-    """The admin API as an ASGI application, loaded with its first request: few processes ever need it."""
+class Late:
+    """An ASGI application that is loaded with its first request: few processes ever need it."""
 
-    def __init__(self, context: AdminContext, *, clock: Callable[[], float]) -> None:
-        self._context = context
-        self._clock = clock
+    def __init__(self, load: Callable[[], ASGIApp]) -> None:
+        self._load = load
         self._lock = asyncio.Lock()
-        self._app: Any = None
+        self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._lock:
@@ -105,10 +107,8 @@ class LateAdmin:
                 self._app = await asyncio.to_thread(self._build)
         await self._app(scope, receive, send)
 
-    def _build(self) -> Any:
-        from affiant.server.admin import app  # noqa: PLC0415 - this is loaded late
-
-        built = app.build(self._context, clock=self._clock)
+    def _build(self) -> ASGIApp:
+        built = self._load()
         if gc.get_freeze_count():  # in a server that keeps its imports out of garbage collection, these too
             gc.freeze()
         return built
@@ -153,6 +153,7 @@ def build(
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
 
     path = urlsplit(issuer).path
+    context = parts.admin(settings)
     routes = site.routes(
         issuer,
         document=document,
@@ -162,7 +163,10 @@ def build(
         feed=feed,
     )
     return Server(
-        admin=(path + ADMIN_PATH, parts.admin(settings)),
+        below={
+            path + ADMIN_PATH: Late(partial(_load_admin, context, clock)),
+            path + CONSOLE_PATH: Late(partial(_load_console, context, clock)),
+        },
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
         routes=[*routes, *(stub.routes() if stub else [])],
         lifespan=partial(_life, parts, background, feed, at_end),
@@ -268,9 +272,9 @@ class _Parts:
             ("feeds", partial(_look_at_feeds, self.directory, self.feeds), LOOK_SECONDS),
         ]
 
-    def admin(self, settings: Sequence[Setting]) -> LateAdmin:
-        """Return the admin API, which is loaded with its first request."""
-        context = AdminContext(
+    def admin(self, settings: Sequence[Setting]) -> AdminContext:
+        """Return the parts that the admin API works with."""
+        return AdminContext(
             issuer=self.issuer,
             store=self.store,
             master_key=self.master_key,
@@ -292,7 +296,6 @@ class _Parts:
             trust_keys=self.trust_keys,
             nonces=_nonces(self.master_key, self.options),
         )
-        return LateAdmin(context, clock=self.clock)
 
     def _policy(self) -> Policy:
         chosen = self.options
@@ -304,6 +307,18 @@ class _Parts:
             chosen.jwks_uri_allowed,
             is_closed,
         )
+
+
+def _load_admin(context: AdminContext, clock: Callable[[], float]) -> ASGIApp:
+    from affiant.server.admin import app  # noqa: PLC0415 - this is loaded late
+
+    return app.build(context, clock=clock)
+
+
+def _load_console(context: AdminContext, clock: Callable[[], float]) -> ASGIApp:
+    from affiant.server.console import app  # noqa: PLC0415 - this is loaded late
+
+    return app.build(context, clock=clock)
 
 
 async def _look_at_feeds(directory: Directory, feeds: FollowedFeeds) -> None:

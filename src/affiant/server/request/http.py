@@ -120,15 +120,21 @@ async def no_body() -> MutableMapping[str, Any]:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-async def respond(send: Send, answer: Answer, also: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Send the answer; `also` are more headers."""
+async def respond(
+    send: Send,
+    answer: Answer,
+    also: Iterable[tuple[bytes, bytes]] = (),
+    *,
+    always: Iterable[tuple[bytes, bytes]] = HEADERS,
+) -> None:
+    """Send the answer; `also` are more headers, `always` those that keep it out of caches."""
     if answer.stream is not None:
         await _stream(send, answer, answer.stream, also)
         return
     body = msgspec.json.encode(answer.members) if answer.body is None else answer.body
     # RFC 9110 section 8.6: without content there is no Content-Length and no Content-Type.
     content = [(b"content-type", answer.media_type), (b"content-length", b"%d" % len(body))]
-    headers = [*(content if answer.status != NO_CONTENT else ()), *HEADERS, *answer.headers, *also]
+    headers = [*(content if answer.status != NO_CONTENT else ()), *always, *answer.headers, *also]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

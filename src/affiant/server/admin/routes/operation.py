@@ -77,8 +77,7 @@ class Operation:
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """Matches the path below the admin API, as it was sent."""
-        pattern = re.sub(r"\\{(\w+):path\\}", r"(?P<\1>.+)", re.escape(self.path))
-        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", pattern), re.DOTALL)
+        return compile_path(self.path)
 
     @cached_property
     def places(self) -> dict[str, tuple[str, str]]:
@@ -146,6 +145,12 @@ class Routes:
             return endpoint
 
         return declare
+
+
+def compile_path(path: str) -> re.Pattern[str]:
+    """Return what matches a path with names in braces; ``{name:path}`` may have slashes."""
+    pattern = re.sub(r"\\{(\w+):path\\}", r"(?P<\1>.+)", re.escape(path))
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", pattern), re.DOTALL)
 
 
 def describe(routes: Sequence[Operation], *, identifier: str) -> dict[str, Any]:

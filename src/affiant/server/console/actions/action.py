@@ -1,0 +1,121 @@
+"""An action: a form that becomes one request to the admin API.
+
+First the visitor sees what it breaks, and the command and call that do the same; then it runs, and the page that he
+came from says what was done, from the audit record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from affiant.errors import ConfigError
+from affiant.server.console.api import Api, Ask, Refusal
+from affiant.server.console.show import commands
+from affiant.server.console.view import Form, View
+from affiant.server.request.http import Answer
+
+Build = Callable[[Api, Form], Awaitable[Ask]]
+Breaks = Callable[[Api, Form], Awaitable[list[str]]]
+# Fields of the form that are no part of the request.
+CSRF, THEN, CONFIRMED, COMMAND, IF_MATCH = "csrf", "then", "confirmed", "as_command", "if_match"
+_OWN = {CSRF, CONFIRMED, COMMAND}
+ACTIONS: dict[str, Action] = {}
+
+
+@dataclass
+class Action:
+    """An action by its name.
+
+    `breaks` tells what stops working, each as a sentence with figures; an action that has it asks before it runs.
+    `reveals` is the template for an answer with something that is shown once, such as a new secret.
+    """
+
+    name: str
+    title: str
+    build: Build
+    reveals: str | None = None
+    breaks: Breaks | None = field(default=None)
+
+    def tells_what_breaks(self, tell: Breaks) -> Breaks:
+        """Declare the decorated function as `breaks`."""
+        self.breaks = tell
+        return tell
+
+
+def action(name: str, title: str, *, reveals: str | None = None) -> Callable[[Build], Action]:
+    """Declare the decorated function, which makes the request of a form; it may raise ConfigError."""
+
+    def declare(build: Build) -> Action:
+        return ACTIONS.setdefault(name, Action(name, title, build, reveals))
+
+    return declare
+
+
+async def run(view: View, name: str) -> Answer | None:
+    """Run the action of this name, or ask first; None if there is none."""
+    wanted, form = ACTIONS.get(name), view.form
+    if wanted is None:
+        return None
+    try:
+        ask = await wanted.build(view.api, form)
+        if form.has(COMMAND) or (wanted.breaks is not None and not form.flag(CONFIRMED)):
+            return await _confirm(view, wanted, form, ask)
+        answer = await view.api.send(ask)
+    except ConfigError as error:
+        refusal = Refusal({"status": 422, "title": "this cannot be done", "detail": str(error)})
+        return _refused(view, wanted, form, refusal)
+    except Refusal as refusal:
+        return _refused(view, wanted, form, refusal)
+    if wanted.reveals is not None:
+        return view.show(wanted.reveals, answer=answer.document, form=form, action=wanted, then=then(view, form))
+    return see_other(_done(then(view, form), answer.trace_id))
+
+
+def then(view: View, form: Form) -> str:
+    """Return the page to go to, which is one of the console whatever the form says."""
+    wanted = form.text(THEN)
+    parts = urlsplit(wanted)
+    # Attack: a link that leads elsewhere. A browser reads `\` as `/`, and skips control characters.
+    is_here = not parts.scheme and not parts.netloc and wanted.startswith(f"{view.base}/") and "\\" not in wanted
+    return wanted if is_here and wanted.isascii() and wanted.isprintable() else f"{view.base}/"
+
+
+def see_other(where: str) -> Answer:
+    """Return the answer that leads to a page (RFC 9110 section 15.4.4)."""
+    return Answer(303, {}, [(b"location", where.encode("ascii"))], body=b"", media_type=b"text/plain")
+
+
+async def _confirm(view: View, wanted: Action, form: Form, ask: Ask) -> Answer:
+    breaks = await wanted.breaks(view.api, form) if wanted.breaks is not None else []
+    return view.show(
+        "confirm.html",
+        action=wanted,
+        breaks=breaks,
+        fields=_fields(form),
+        command=commands.command(ask),
+        curl=commands.curl(ask, view.issuer),
+        then=then(view, form),
+    )
+
+
+def _refused(view: View, wanted: Action, form: Form, refusal: Refusal) -> Answer:
+    return view.show(
+        "refused.html",
+        status=refusal.status,
+        action=wanted,
+        refusal=refusal,
+        fields=_fields(form),
+        then=then(view, form),
+    )
+
+
+def _fields(form: Form) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in form.pairs() if name not in _OWN]
+
+
+def _done(where: str, trace_id: str) -> str:
+    parts = urlsplit(where)
+    others = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "done"]
+    return parts._replace(query=urlencode([*others, ("done", trace_id)])).geturl()

@@ -1,0 +1,6 @@
+"""The pages of the console, by their nouns."""
+
+from affiant.server.console.pages import clients, overview
+from affiant.server.console.pages.page import PAGES
+
+__all__ = ["PAGES", "clients", "overview"]
