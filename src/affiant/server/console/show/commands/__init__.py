@@ -1,0 +1,36 @@
+"""A request to the admin API as the command that does the same, and as the call of a program."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from urllib.parse import unquote
+
+from affiant.server.admin.roles import identifier
+from affiant.server.admin.routes.operation import compile_path
+from affiant.server.console.api import Ask
+from affiant.server.console.show.commands import clients
+
+COMMANDS = (*clients.COMMANDS,)
+
+
+def command(ask: Ask) -> str | None:
+    """Return the `affiant` command that sends this request; None if there is none."""
+    for one in COMMANDS:
+        found = compile_path(one.path).fullmatch(ask.path) if one.method == ask.method else None
+        if found is not None:
+            names = {name: unquote(text) for name, text in found.groupdict().items()}
+            return shlex.join(["affiant", *one.words(names, dict(ask.body or {}))])
+    return None
+
+
+def curl(ask: Ask, issuer: str) -> str:
+    """Return the curl line that sends this request, with a token of the caller's."""
+    api = identifier(issuer)
+    words = [f"curl -X {ask.method} {shlex.quote(api + ask.path)}"]
+    words.append(f'-H "Authorization: Bearer $(affiant token --resource {shlex.quote(api)})"')
+    if ask.if_match is not None:
+        words.append(f"-H {shlex.quote(f'If-Match: {ask.if_match}')}")
+    if ask.body is not None:
+        words.append(f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(ask.body))}")
+    return " \\\n  ".join(words)
