@@ -85,6 +85,12 @@ class Client:
     blueprint: str | None = None  # the client whose keys or secrets it authenticates with
     # Clients that may exchange its tokens for others (RFC 8693); None: any that is an audience of the token.
     delegates_to: tuple[str, ...] | None = None
+    team: str | None = None  # the team that owns it
+    contact: str | None = None  # whom to ask
+    labels: tuple[str, ...] = ()
+    administers: tuple[str, ...] = ()  # teams, as a caller of the admin API; empty: all
+    token_budget: int | None = None  # tokens in an hour; None for any number
+    budget: str = "observe"  # or enforce
     enabled: bool = True
     created_at: int = 0
 
@@ -102,6 +108,9 @@ class Api:
     authorization_details_types: tuple[str, ...] = ()  # that it understands (RFC 9396)
     access_token_lifetime: int | None = None  # seconds, at most; None for the server's setting
     access_token_typ: str = "at+jwt"  # noqa: S105 - a media type, one of names.ACCESS_TOKEN_TYPES
+    team: str | None = None
+    contact: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 class ClaimCondition(NamedTuple):
@@ -130,6 +139,9 @@ class Trust:
     max_lifetime: int = 3600  # seconds from iat to exp
     replay: str = "once"  # one of trusted_token.REPLAYS
     refuses: tuple[ClaimCondition, ...] = ()  # a token that meets one of these gets nothing, whatever the rules say
+    team: str | None = None
+    contact: str | None = None
+    labels: tuple[str, ...] = ()
     enabled: bool = True
     created_at: int = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from affiant.server.admin.roles import PATH, SCOPES, Role
 from affiant.storage.records import NotFound
 
 _ROLES = tuple(role.value for role in Role)
+_teams_option = click.option(
+    "--team", "teams", multiple=True, metavar="TEAM", help="limit its role to what this team owns; may repeat"
+)
 
 
 @click.group()
@@ -32,8 +36,9 @@ def admin() -> None:
 @admin.command()
 @click.argument("name", default="admin")
 @click.option("--role", type=click.Choice(_ROLES), default=Role.OWNER.value, show_default=True, help="what it may do")
+@_teams_option
 @admin_options
-def bootstrap(name: str, role: str, place: Place) -> None:
+def bootstrap(name: str, role: str, teams: tuple[str, ...], place: Place) -> None:
     """Register the first administrator.
 
     It opens the admin API, registers a client that may use it, and writes the credentials file NAME.affiant.json.
@@ -41,6 +46,7 @@ def bootstrap(name: str, role: str, place: Place) -> None:
     \b
     affiant admin bootstrap
     affiant admin bootstrap watcher --role viewer
+    affiant admin bootstrap payments-ci --role operator --team payments
 
     The file grants its role to anyone who has it: an owner may do everything. At the data folder this works at any
     time.
@@ -56,6 +62,7 @@ def bootstrap(name: str, role: str, place: Place) -> None:
             "jwks": {"keys": [made.public().to_jwk()]},
             "scope": [Role(role).scope],
             "resources": [api.issuer + PATH],
+            **({"administers": list(teams)} if teams else {}),
         }
         await delivery.register(api, wanted, path, made)
         return api.issuer
@@ -72,20 +79,24 @@ def bootstrap(name: str, role: str, place: Place) -> None:
 @admin.command()
 @click.argument("name")
 @click.argument("role", type=click.Choice([*_ROLES, "none"]))
+@_teams_option
 @admin_options
-def grant(name: str, role: str, place: Place) -> None:
+def grant(name: str, role: str, teams: tuple[str, ...], place: Place) -> None:
     """Give a client a role, or none.
 
-    The role replaces the one that it has.
+    The role replaces the one that it has, with its teams. Without --team it is not limited to teams.
 
     \b
     affiant admin grant deployer operator
+    affiant admin grant deployer operator --team payments --team billing
     affiant admin grant deployer none
     """
+    if teams and role == "none":
+        raise click.UsageError("a client without a role administers no team")
 
     async def work(api: Admin) -> dict[str, Any]:
         await _open(api)
-        return await _set_role(api, name, None if role == "none" else Role(role))
+        return await _set_role(api, name, None if role == "none" else Role(role), teams)
 
     show(place.run(work), f"{name}  {role}")
 
@@ -114,7 +125,7 @@ async def _open(api: Admin) -> None:
         await api.post("/apis", wanted)
 
 
-async def _set_role(api: Admin, name: str, role: Role | None) -> dict[str, Any]:
+async def _set_role(api: Admin, name: str, role: Role | None, teams: Sequence[str]) -> dict[str, Any]:
     identifier, path = api.issuer + PATH, f"/clients/{segment(name)}"
     found = await api.get(path)
     others = [scope for scope in found["scope"] if scope not in SCOPES]
@@ -124,5 +135,6 @@ async def _set_role(api: Admin, name: str, role: Role | None) -> dict[str, Any]:
         default = [each["identifier"] for each in await api.all("/apis") if each["is_default"]]
         resources = [*(resources or default if others else resources), identifier]
         others.append(role.scope)
-    changed: dict[str, Any] = await api.patch(path, {"scope": others, "resources": resources})
+    wanted = {"scope": others, "resources": resources, "administers": list(teams)}
+    changed: dict[str, Any] = await api.patch(path, wanted)
     return changed

@@ -16,7 +16,7 @@ from affiant.cli.output import warn
 from affiant.errors import Error
 from affiant.jose.strict_json import parse_object
 from affiant.server.registry.fields import Member
-from affiant.server.registry.kinds import Choice, Conditions, Flag, JwkSet, Kind, Names, Seconds
+from affiant.server.registry.kinds import Choice, Conditions, Flag, JwkSet, Kind, Names, Number
 
 _BINDINGS = ("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens")
 _LONGEST_FILE = 1 << 16  # bytes, as the server takes
@@ -31,16 +31,17 @@ class _Flag(click.Choice[str]):
         return super().convert(value, param, ctx) == self.choices[1]
 
 
-class _Lifetime(click.ParamType[int]):
-    """Seconds, or ``default`` for the setting of the server."""
+class _Number(click.ParamType[int]):
+    """A number, or the word for no value, such as ``default``."""
 
-    name = "seconds"
+    name = "number"
 
-    def __init__(self, kind: Seconds) -> None:
+    def __init__(self, kind: Number) -> None:
         self._range = click.IntRange(kind.least, kind.most)
+        self._word = kind.word
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        return 0 if value == "default" else self._range.convert(value, param, ctx)
+        return 0 if value == self._word else self._range.convert(value, param, ctx)
 
 
 class _Condition(click.ParamType[tuple[str, Any]]):
@@ -107,7 +108,7 @@ def member_options(rows: Iterable[Member]) -> Callable[[Any], Any]:
                 type=_type_of(row),
                 multiple=is_list,
                 metavar=row.metavar,
-                help=f"{row.meaning}; may repeat" if is_list else row.meaning.replace("0 for the", "default for the"),
+                help=f"{row.meaning}; may repeat" if is_list else _in_words(row),
             )(command)
         return command
 
@@ -139,6 +140,11 @@ async def check_scopes(api: Admin, scopes: Sequence[str]) -> None:
             warn(f"no API has the scope {scope}: " + (f"is {close} meant?" if close else "see  affiant api list"))
 
 
+def _in_words(row: Member) -> str:
+    """Return the meaning of a member with the word that its option has for 0."""
+    return row.meaning.replace("; 0 for", f"; {row.kind.word} for") if isinstance(row.kind, Number) else row.meaning
+
+
 def _value(kind: Kind, given: Any) -> Any:
     if isinstance(kind, Conditions):
         return conditions(given)
@@ -163,7 +169,7 @@ def _type(kind: Kind) -> click.ParamType[Any] | None:
             return CONDITION
         case Choice():
             return click.Choice(kind.words)
-        case Seconds():
-            return _Lifetime(kind)
+        case Number():
+            return _Number(kind)
         case _:
             return None

@@ -82,4 +82,4 @@ def registered_itself(client: Client) -> bool:
 def touches_admin(client: Client, api: str) -> bool:
     """Whether it has a part in the admin API, or one half of it; only an owner may make or change such a client."""
     named = {*client.resources, *client.introspects}
-    return api in named or any(name in SCOPES for name in client.scope)
+    return api in named or bool(client.administers) or any(name in SCOPES for name in client.scope)

@@ -148,6 +148,12 @@ def _policy(rule: str, words: tuple[str, ...]) -> Member:
     return Member(f"{rule}_policy", Choice(words), meaning, option=f"--{rule}")
 
 
+# Of clients, APIs and trusts.
+OWNED = (
+    Member("team", kinds.TEAM, "team that owns it; empty for none", option="--team", metavar="NAME"),
+    Member("contact", kinds.CONTACT, "whom to ask about it; empty for none", option="--contact", metavar="TEXT"),
+    Member("labels", kinds.LABELS, "labels such as batch or env=prod", option="--label", metavar="LABEL"),
+)
 CLIENT = Table[Client](
     Member(
         "client_name", kinds.VISIBLE, "name for people", by=By.ALL, source=RFC_7591, option="--name", metavar="TEXT"
@@ -274,6 +280,27 @@ CLIENT = Table[Client](
         option="--delegates-to",
         metavar="CLIENT_ID",
     ),
+    *OWNED,
+    Member(
+        "administers",
+        kinds.TEAMS,
+        "teams to which its role in the admin API is limited; not limited when empty",
+        option="--administers",
+        metavar="TEAM",
+    ),
+    Member(
+        "token_budget",
+        kinds.BUDGET,
+        "tokens that it may get in an hour; 0 for any number",
+        option="--token-budget",
+        metavar="TOKENS",
+    ),
+    Member(
+        "budget",
+        Choice(("observe", "enforce")),
+        "observe: tokens beyond the budget are recorded as such; enforce: they are refused",
+        option="--budget",
+    ),
     Member("enabled", kinds.FLAG, "whether it gets tokens; when false, its tokens end at once", by=By.CHANGE),
 )
 # Members that describe a client: stored as sent, and returned.
@@ -328,4 +355,5 @@ API = Table[Api](
         "typ of its tokens; JWT for a verifier that knows no at+jwt: the guard of affiant refuses it",
         option="--token-typ",
     ),
+    *OWNED,
 )

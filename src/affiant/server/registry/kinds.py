@@ -28,6 +28,8 @@ SERVERS_CHOICE = "default"  # of an API without an algorithm of its own
 NONE = "none"  # of a client without a profile
 SHORTEST_TOKEN = 10  # seconds, as in the settings
 MAX_TEXT = 200  # characters
+MAX_LABELS = 32  # of a record
+MAX_BUDGET = 10**9  # tokens in an hour
 MAX_CLIENT_ID = 256
 MAX_CONDITIONS, MAX_VALUES = 16, 64  # of a rule, and of one condition
 _PEM = re.compile(r"-----BEGIN ([^-]*)-----")
@@ -136,14 +138,16 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
-class Seconds:
-    """A lifetime; 0 is the usual one, named by `without`, and read as None."""
+class Number:
+    """A whole number; 0 is no value, named by `without`, and read as None. On the command line it has a `word`."""
 
     rendered: ClassVar[Any] = int
     none: ClassVar[object] = 0
-    least: int = SHORTEST_TOKEN
-    most: int = LONGEST_TOKEN  # of an access token: longer ones would outlive their revocation
-    without: str = "the setting of the server"
+    least: int
+    most: int
+    unit: str
+    without: str
+    word: str
 
     def parse(self, value: object) -> int | None:
         if (
@@ -151,7 +155,7 @@ class Seconds:
             or isinstance(value, bool)
             or not (value == 0 or self.least <= value <= self.most)
         ):
-            raise ValueError(f"{self.least} to {self.most} seconds, or 0 for {self.without}")
+            raise ValueError(f"{self.least} to {self.most} {self.unit}, or 0 for {self.without}")
         return value or None
 
     def schema(self) -> dict[str, Any]:
@@ -213,7 +217,7 @@ class Emptied:
         return {**self.text.schema(), "minLength": 0}
 
 
-Kind = Text | Emptied | Choice | Names | Flag | Seconds | Conditions | JwkSet
+Kind = Text | Emptied | Choice | Names | Flag | Number | Conditions | JwkSet
 
 
 def _values(claim: str, values: object) -> tuple[str | bool | int, ...]:
@@ -225,6 +229,13 @@ def _values(claim: str, values: object) -> tuple[str | bool | int, ...]:
         raise ValueError(f"an object in which each value of {claim} is {error}") from None
     # 1 equals True in Python, and is another value here.
     return tuple({(type(value), value): value for value in typed}.values())
+
+
+def seconds(
+    least: int = SHORTEST_TOKEN, most: int = LONGEST_TOKEN, without: str = "the setting of the server"
+) -> Number:
+    """A lifetime; that of an access token unless it says otherwise: longer ones would outlive their revocation."""
+    return Number(least, most, "seconds", without, "default")
 
 
 def matching(pattern: re.Pattern[str], wanted: str, *, longest: int = 256) -> Text:
@@ -278,8 +289,25 @@ CLIENT_ID = matching(
     longest=MAX_CLIENT_ID,
 )
 CLIENTS = Names(CLIENT_ID)
+# Of a team, a trust or a rule: it is part of tokens, records and commands.
+NAME = matching(
+    re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"),
+    "1 to 64 of the characters a-z 0-9 . _ -, the first and the last a letter or digit",
+    longest=64,
+)
+TEAM = Emptied(NAME)
+TEAMS = Names(NAME, most=MAX_LABELS)
+LABELS = Names(
+    matching(
+        re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}(?:=[A-Za-z0-9][A-Za-z0-9._/:@+-]{0,62})?"),
+        "a label: a word such as batch, or two such as env=prod, each of at most 63 of A-Z a-z 0-9 . _ / -",
+        longest=127,
+    ),
+    most=MAX_LABELS,
+)
 VISIBLE = Text(_check_visible, re.compile(r"[^\x00-\x1f\x7f-\x9f]+"), MAX_TEXT)
 LABEL = Text(_check_visible, VISIBLE.pattern, 100)
+CONTACT = Emptied(VISIBLE)
 # It becomes a link: of a scheme that only shows a page, with a host that every browser reads alike.
 WEB_PAGE = matching(
     re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?#][!#-;=?-Z\[\]_a-z~]*)?"),
@@ -298,7 +326,8 @@ TYPES = Names(matching(authorization_details.TYPE, "a type: printable ASCII char
 GRANTS = Names(Choice(GRANT_TYPES), least=1, most=len(GRANT_TYPES))
 RULES = Names(Choice(assertion.RULES), most=len(assertion.RULES))
 SIGNING_ALG = Choice((*ASYMMETRIC, SERVERS_CHOICE), none=SERVERS_CHOICE)
-FLAG, LIFETIME, CONDITIONS = Flag(), Seconds(), Conditions()
+FLAG, LIFETIME, CONDITIONS = Flag(), seconds(), Conditions()
+BUDGET = Number(1, MAX_BUDGET, "tokens in an hour", "any number", NONE)
 
 
 def is_client_id(text: str) -> bool:

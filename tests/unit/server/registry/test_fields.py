@@ -8,9 +8,10 @@ import pytest
 from affiant.errors import ConfigError
 from affiant.oauth.parameters import jwks_uri
 from affiant.server.registry import fields
+from affiant.server.registry.federation.fields import TRUST
 from affiant.server.registry.fields import By, SubjectName
 from affiant.storage.entries import LONGEST_TOKEN
-from affiant.storage.records import Api, Client
+from affiant.storage.records import Api, Client, Trust
 
 CLIENT = Client("c", "client_secret_basic")
 API = Api("https://a.example", "a", (), is_default=False, created_at=0)
@@ -120,3 +121,46 @@ def test_an_operator_sets_some_members_only_at_creation() -> None:
         "blueprint",
     ]
     assert [row.name for row in rows if By.NEW not in row.by] == ["enabled"]
+
+
+@pytest.mark.parametrize(
+    ("table", "record"), [(fields.CLIENT, CLIENT), (fields.API, API), (TRUST, Trust("t", "https://t.example"))]
+)
+def test_team_contact_and_labels(table: fields.Table[Any], record: Any) -> None:
+    members = {"team": "payments", "contact": "#payments", "labels": ["env=prod", "batch", "batch"]}
+    put = table.put(record, members)
+    assert (put.team, put.contact, put.labels) == ("payments", "#payments", ("env=prod", "batch"))
+    cleared = table.put(put, {"team": "", "contact": "", "labels": []})
+    assert (cleared.team, cleared.contact, cleared.labels) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    "label", ["", "a b", "=prod", "env=", "env=a=b", "-a", "a" * 64, "env=" + "a" * 64, "\u00e9", "a\nb"]
+)
+def test_a_label_is_short_words(label: str) -> None:
+    with pytest.raises(ConfigError, match="labels must be an array in which each item is a"):
+        fields.CLIENT.read({"labels": [label]})
+
+
+def test_labels_are_few() -> None:
+    names = [f"l{number}" for number in range(33)]
+    assert fields.CLIENT.read({"labels": names[:32]})["labels"] == tuple(names[:32])
+    with pytest.raises(ConfigError, match="labels must be an array of at most 32 strings"):
+        fields.CLIENT.read({"labels": names})
+
+
+@pytest.mark.parametrize("team", ["Payments", "a b", "-a", "a-", "a" * 65, "\u00e9", "a/b"])
+def test_a_team_has_a_short_name(team: str) -> None:
+    with pytest.raises(ConfigError, match="^team must be "):
+        fields.CLIENT.read({"team": team})
+
+
+@pytest.mark.parametrize(("budget", "kept"), [(0, None), (1, 1), (10**9, 10**9)])
+def test_a_budget_is_kept(budget: int, kept: int | None) -> None:
+    assert fields.CLIENT.read({"token_budget": budget})["token_budget"] == kept
+
+
+@pytest.mark.parametrize("budget", [-1, 10**9 + 1, True, "600"])
+def test_another_budget_is_rejected(budget: object) -> None:
+    with pytest.raises(ConfigError, match="token_budget must be 1 to 1000000000 tokens in an hour, or 0 for any"):
+        fields.CLIENT.read({"token_budget": budget})

@@ -141,7 +141,7 @@ def unprunable(found: Found, admin_api: str) -> list[tuple[str, str]]:
 
 def must_stay(client: Mapping[str, Any], admin_api: str) -> bool:
     has_role = admin_api in (*client["resources"], *client["introspects"]) or any(s in SCOPES for s in client["scope"])
-    return has_role or bool(client["registered_itself"])
+    return has_role or bool(client.get("administers") or client["registered_itself"])
 
 
 def _api(wanted: DesiredApi, found: Mapping[str, Any] | None) -> Step | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +11,12 @@ from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth.federation import conditions, trusted_token
 from affiant.oauth.federation.conditions import Scalar
 from affiant.server.registry import kinds
-from affiant.server.registry.fields import By, Member, Table
-from affiant.server.registry.kinds import Choice, Names, Seconds, Text
+from affiant.server.registry.fields import OWNED, By, Member, Table
+from affiant.server.registry.kinds import Choice, Names, Text
 from affiant.storage.records import Rule, Trust
 
 MAX_COPIED = 8
-# A name is part of tokens, records and commands.
-NAME = kinds.matching(
-    re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"),
-    "1 to 64 of the characters a-z 0-9 . _ -, the first and the last a letter or digit",
-    longest=64,
-)
+NAME = kinds.NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +81,13 @@ TRUST = Table[Trust](
            option="--several-audiences"),
     Member("algorithms", Names(Choice(ASYMMETRIC), most=len(ASYMMETRIC)), "algorithms of its tokens; any that its keys"
            " fit when empty", source="RFC 8725 3.1", option="--alg", metavar="ALG"),
-    LifetimeMember("max_lifetime", Seconds(most=trusted_token.MAX_LIFETIME, without="the usual 3600"),
+    LifetimeMember("max_lifetime", kinds.seconds(most=trusted_token.MAX_LIFETIME, without="the usual 3600"),
                    "longest time from iat to exp in seconds; 0 for 3600", option="--max-lifetime", metavar="SECONDS"),
     Member("replay", Choice(trusted_token.REPLAYS), "once: each token has a jti, and is taken once; if-present: one"
            " with a jti is taken once; reused: as often as it comes", source="RFC 7523 3", option="--replay"),
     ConditionsMember("refuses", kinds.CONDITIONS, "conditions; a token that meets one of them gets nothing",
                      option="--refuse", metavar="CLAIM=VALUE"),
+    *OWNED,
     Member("enabled", kinds.FLAG, "whether its tokens are taken; when false, the tokens that they gave end"),
 )  # fmt: skip
 RULE = Table[Rule](

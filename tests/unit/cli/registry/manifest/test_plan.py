@@ -187,3 +187,27 @@ def test_grants_may_be_left_out_but_not_empty(folder: Path) -> None:
     (folder / "registry.toml").write_text(FILE + "grant_types = []\n")
     with pytest.raises(ConfigError, match=r"clients\.1\.grant_types: must be an array of 1 to 4 strings"):
         registry_file.read(folder / "registry.toml")
+
+
+def test_team_contact_and_labels_are_compared(folder: Path) -> None:
+    """The order of labels is none, an empty team is no team, and what the file leaves out is not managed by it."""
+    file = folder / "registry.toml"
+    owned = 'team = "payments"\ncontact = "#payments"\nlabels = ["env=prod", "batch"]\n'
+    file.write_text(FILE + owned)
+    held = {"team": "payments", "contact": "#payments", "labels": ["batch", "env=prod"]}
+    wanted = registry_file.read(file)
+    assert plan.build(wanted, Found([API], [_client(**held)])) == []
+    (step,) = plan.build(wanted, Found([API], [_client(**held | {"team": "other", "labels": ["batch"]})]))
+    assert step.members == {"team": "payments", "labels": ["env=prod", "batch"]}
+    file.write_text(FILE + 'team = ""\n')
+    wanted = registry_file.read(file)
+    assert plan.build(wanted, Found([API], [_client(team=None)])) == []
+    (step,) = plan.build(wanted, Found([API], [_client(**held)]))
+    assert step.members == {"team": ""}
+
+
+def test_prune_keeps_who_administers_a_team() -> None:
+    wanted = registry_file.Desired()
+    found = Found([], [_client(resources=[], introspects=[], registered_itself=False, administers=["payments"])])
+    assert ("client", "billing") in plan.unprunable(found, "https://as.example/admin/api")
+    assert plan.build(wanted, found, prune=True, keep=plan.unprunable(found, "https://as.example/admin/api")) == []
