@@ -28,6 +28,7 @@ class Ask(Value, frozen=True):
     path: str
     body: dict[str, Any] | None = None
     if_match: str | None = None
+    query: dict[str, str] | None = None
 
 
 class Answer(Value, frozen=True):
@@ -56,18 +57,20 @@ class Gate:
 
     def __init__(self, context: AdminContext, *, clock: Callable[[], float]) -> None:
         self._endpoint = app.build(context, clock=clock, authenticate=_authenticate)
+        self._clock = clock
 
     def open(self, principal: Principal, scope: http.Scope, receive: http.Receive) -> Api:
         """Return the admin API as this caller uses it; a long read ends when he disconnects."""
-        return Api(self._endpoint, principal, scope, receive)
+        return Api(self._endpoint, principal, scope, receive, now=self._clock())
 
 
 class Api:
-    """The admin API for one caller."""
+    """The admin API for one caller; `now` is when he asked, in seconds since the epoch."""
 
     def __init__(
-        self, endpoint: app.AdminEndpoint, principal: Principal, scope: http.Scope, receive: http.Receive
+        self, endpoint: app.AdminEndpoint, principal: Principal, scope: http.Scope, receive: http.Receive, *, now: float
     ) -> None:
+        self.now = now
         self._endpoint = endpoint
         self._scope = {_PRINCIPAL: principal, "client": scope.get("client"), "asgi": scope.get("asgi", {})}
         self._receive = receive
@@ -87,7 +90,7 @@ class Api:
         body = msgspec.json.encode(ask.body) if ask.body is not None else None
         if body is not None:
             headers.append((b"content-type", b"application/json"))
-        return await self._call(ask.method, ask.path, "", body, headers)
+        return await self._call(ask.method, ask.path, urlencode(ask.query or {}), body, headers)
 
     async def stream(self, path: str, send: http.Send, *, headers: list[tuple[bytes, bytes]], **query: Any) -> None:
         """Send all of a list as JSON Lines (application/jsonl) to the reader, with these headers added."""

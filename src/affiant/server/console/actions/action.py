@@ -1,4 +1,4 @@
-"""An action: a form that becomes one request to the admin API.
+"""An action: a form that becomes one request to the admin API, or several in their order.
 
 First the visitor sees what it breaks, and the command and call that do the same; then it runs, and the page that he
 came from says what was done, from the audit record.
@@ -16,7 +16,7 @@ from affiant.server.console.show import commands
 from affiant.server.console.view import Form, View
 from affiant.server.request.http import Answer
 
-Build = Callable[[Api, Form], Awaitable[Ask]]
+Build = Callable[[Api, Form], Awaitable[Ask | list[Ask]]]
 Breaks = Callable[[Api, Form], Awaitable[list[str]]]
 # Fields of the form that are no part of the request.
 CSRF, THEN, CONFIRMED, COMMAND, IF_MATCH = "csrf", "then", "confirmed", "as_command", "if_match"
@@ -45,7 +45,10 @@ class Action:
 
 
 def action(name: str, title: str, *, reveals: str | None = None) -> Callable[[Build], Action]:
-    """Declare the decorated function, which makes the request of a form; it may raise ConfigError."""
+    """Declare the decorated function, which makes the request of a form; it may raise ConfigError.
+
+    Of several requests the last one is what was done. They are no transaction: a dry run comes first.
+    """
 
     def declare(build: Build) -> Action:
         return ACTIONS.setdefault(name, Action(name, title, build, reveals))
@@ -59,10 +62,11 @@ async def run(view: View, name: str) -> Answer | None:
     if wanted is None:
         return None
     try:
-        ask = await wanted.build(view.api, form)
+        built = await wanted.build(view.api, form)
+        asks = built if isinstance(built, list) else [built]
         if form.has(COMMAND) or (wanted.breaks is not None and not form.flag(CONFIRMED)):
-            return await _confirm(view, wanted, form, ask)
-        answer = await view.api.send(ask)
+            return await _confirm(view, wanted, form, asks)
+        answer = [await view.api.send(ask) for ask in asks][-1]
     except ConfigError as error:
         refusal = Refusal({"status": 422, "title": "this cannot be done", "detail": str(error)})
         return _refused(view, wanted, form, refusal)
@@ -87,15 +91,15 @@ def see_other(where: str) -> Answer:
     return Answer(303, {}, [(b"location", where.encode("ascii"))], body=b"", media_type=b"text/plain")
 
 
-async def _confirm(view: View, wanted: Action, form: Form, ask: Ask) -> Answer:
+async def _confirm(view: View, wanted: Action, form: Form, asks: list[Ask]) -> Answer:
     breaks = await wanted.breaks(view.api, form) if wanted.breaks is not None else []
     return view.show(
         "confirm.html",
         action=wanted,
         breaks=breaks,
         fields=_fields(form),
-        command=commands.command(ask),
-        curl=commands.curl(ask, view.issuer),
+        command="\n".join(filter(None, map(commands.command, asks))) or None,
+        curl="\n\n".join(commands.curl(ask, view.issuer) for ask in asks),
         then=then(view, form),
     )
 

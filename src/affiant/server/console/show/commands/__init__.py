@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 from affiant.server.admin.roles import identifier
 from affiant.server.admin.routes.operation import compile_path
@@ -20,14 +20,15 @@ def command(ask: Ask) -> str | None:
         found = compile_path(one.path).fullmatch(ask.path) if one.method == ask.method else None
         if found is not None:
             names = {name: unquote(text) for name, text in found.groupdict().items()}
-            return shlex.join(["affiant", *one.words(names, dict(ask.body or {}))])
+            return shlex.join(["affiant", *one.words(names, {**(ask.body or {}), **(ask.query or {})})])
     return None
 
 
 def curl(ask: Ask, issuer: str) -> str:
     """Return the curl line that sends this request, with a token of the caller's."""
     api = identifier(issuer)
-    words = [f"curl -X {ask.method} {shlex.quote(api + ask.path)}"]
+    query = f"?{urlencode(ask.query)}" if ask.query else ""
+    words = [f"curl -X {ask.method} {shlex.quote(api + ask.path + query)}"]
     words.append(f'-H "Authorization: Bearer $(affiant token --resource {shlex.quote(api)})"')
     if ask.if_match is not None:
         words.append(f"-H {shlex.quote(f'If-Match: {ask.if_match}')}")

@@ -12,7 +12,7 @@ Names = Mapping[str, str]
 
 
 class Command(NamedTuple):
-    """The command of an operation; `words` returns its words, from the names in the path and the body."""
+    """The command of an operation; `words` returns its words, from the names in the path, and the members of body and query."""
 
     method: str
     path: str
