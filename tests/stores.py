@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import asyncpg
 import msgspec
 
-from affiant.storage.audit_chain import Verification, walk
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, RefreshToken
+from affiant.storage.history.audit_chain import Verification, walk
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore

@@ -16,8 +16,8 @@ from tests.chaos.history import ISSUED, LOST, MALFORMED, REFUSED, UNAVAILABLE, E
 from affiant.jose import claims
 from affiant.oauth import assertion
 from affiant.reasons import Reason
-from affiant.storage.audit_chain import Broken, Verification
 from affiant.storage.entries import AuditRow
+from affiant.storage.history.audit_chain import Broken, Verification
 
 DEADLINE = 5.0  # seconds that the server promises
 GRACE = 1.0  # for a deadline that looks four times a second, and for a machine that runs the clients too

@@ -8,8 +8,8 @@ import pytest
 from tests.stores import opened, run
 
 from affiant.errors import StoreError
-from affiant.storage.audit_chain import Broken, Verification, walk
 from affiant.storage.entries import GENESIS, AuditHead, AuditRecord, Entry, chain
+from affiant.storage.history.audit_chain import Broken, Verification, walk
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.sqlite import SqliteStore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from affiant.storage.entries import (
     Revocation,
     as_ended,
 )
+from affiant.storage.history.counts import SERVER, TOP_ROWS, Count, Selection, Total, is_over
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import (
     Append,
@@ -40,6 +42,7 @@ from affiant.storage.registry import (
     changes_version,
     drive,
 )
+from affiant.storage.sql import is_text
 
 
 class MemoryStore(RegistryAndUsers):
@@ -52,6 +55,7 @@ class MemoryStore(RegistryAndUsers):
         self._tables = MemoryTables(lock, ledger, uses)
         super().__init__(self._tables)
         self.key_uses: ports.KeyUses = uses
+        self.counts: ports.Counts = self._tables.counts
         self.revocations: ports.Revocations = MemoryRevocations(ledger)
         self.refresh_tokens: ports.RefreshTokens = MemoryRefreshTokens(ledger)
         self.ledger: ports.Ledger = ledger
@@ -71,7 +75,12 @@ class MemoryTables:
         self._ledger = ledger
         self._uses = uses
         self._records: dict[str, dict[str, Any]] = {}
+        self.counts: MemoryCounts = MemoryCounts(lock, self.has_client)
         self.version: int = 1
+
+    def has_client(self, client_id: str) -> bool:
+        """Whether a client of this name is registered."""
+        return client_id in self._records.get("client", {})
 
     async def get(self, step: Get[Record]) -> Record | None:
         with self._lock:
@@ -101,6 +110,7 @@ class MemoryTables:
             case Forget(client_id):
                 self._ledger.forget(client_id)
                 self._uses.forget(client_id)
+                self.counts.forget(client_id)
             case Append(entries):
                 for entry in entries:
                     self._ledger.commit(entry)
@@ -141,6 +151,60 @@ class MemoryKeyUses:
 
     def forget(self, client_id: str) -> None:
         self._rows = {key: use for key, use in self._rows.items() if use.client_id != client_id}
+
+
+class MemoryCounts:
+    def __init__(self, lock: threading.RLock, has_client: Callable[[str], bool]) -> None:
+        self._lock = lock
+        self._has_client = has_client
+        self._rows: dict[tuple[str, str, str, int, str], Count] = {}
+
+    async def add(self, counts: Sequence[Count]) -> None:
+        with self._lock:
+            for count in counts:
+                is_known = count.client_id == SERVER or self._has_client(count.client_id)
+                if is_known and is_text(count.label):
+                    old = self._rows.get(count.key)
+                    total = count.count + (old.count if old else 0)
+                    self._rows[count.key] = msgspec.structs.replace(count, count=total)
+
+    async def totals(self, selection: Selection) -> list[Total]:
+        sums: Counter[tuple[str, str, str]] = Counter()
+        for count in await self.list(selection):
+            sums[count.client_id, count.kind, count.label] += count.count
+        return [Total(*key, total) for key, total in sorted(sums.items())]
+
+    async def top(self, selection: Selection, limit: int) -> list[Total]:
+        sums: Counter[str] = Counter()
+        clients = [count for count in self._found(selection) if count.client_id != SERVER]
+        for count in sorted(clients, key=lambda count: -count.at)[:TOP_ROWS]:
+            sums[count.client_id] += count.count
+        ordered = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
+        return [Total(client_id, "", "", total) for client_id, total in ordered[:limit]]
+
+    async def purge(self, now: int, *, limit: int = 1000) -> int:
+        with self._lock:
+            over = [key for key, count in self._rows.items() if is_over(count, now)][:limit]
+            for key in over:
+                del self._rows[key]
+            return len(over)
+
+    async def list(self, selection: Selection) -> list[Count]:
+        found = (count for count in self._found(selection) if count.client_id in selection.client_ids)
+        return sorted(found, key=lambda count: count.key)
+
+    def forget(self, client_id: str) -> None:
+        self._rows = {key: count for key, count in self._rows.items() if count.client_id != client_id}
+
+    def _found(self, selection: Selection) -> Sequence[Count]:
+        with self._lock:
+            return [
+                count
+                for count in self._rows.values()
+                if count.unit == selection.unit
+                and selection.since <= count.at < selection.until
+                and count.kind in selection.kinds
+            ]
 
 
 class MemoryLedger:

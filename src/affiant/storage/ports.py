@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from affiant.storage.console import Cloned, Passkeys, Sessions, SignInLinks, TooMany, Users
 from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
+from affiant.storage.history.counts import Count, Selection, Total
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import (
     Apis,
@@ -26,6 +27,7 @@ __all__ = [
     "AuditLog",
     "Clients",
     "Cloned",
+    "Counts",
     "InitialAccessTokens",
     "KeyUses",
     "Ledger",
@@ -53,6 +55,35 @@ class KeyUses(Protocol):
 
     async def list(self, *client_ids: str) -> list[KeyUse]:
         """The uses of these clients' credentials."""
+
+
+class Counts(Protocol):
+    """How often something happened, by minute, hour and day. Workers and nodes add; a crash loses the last second."""
+
+    async def add(self, counts: Sequence[Count]) -> None:
+        """Add to the stored counts; one of them may occur more than once.
+
+        Counts of a client that is not registered, or no longer, are left out: no stranger makes a row.
+
+        Raises:
+            StoreError: the counts may have been added or not.
+        """
+
+    async def totals(self, selection: Selection) -> list[Total]:
+        """The sums over the time of a selection, by client, kind and label."""
+
+    async def top(self, selection: Selection, limit: int) -> list[Total]:
+        """The clients with the highest sums over the time, kinds and labels of a selection, at most `limit`.
+
+        The selection's `client_ids` count for nothing, and a Total here has no kind and no label. The newest
+        TOP_ROWS counts are searched: the cost has a bound, however many clients there are.
+        """
+
+    async def purge(self, now: int, *, limit: int = 1000) -> int:
+        """Delete counts that were kept for long enough, at most `limit` of each unit; return how many."""
+
+    async def list(self, selection: Selection) -> list[Count]:
+        """The counts of this selection, by client, kind, time and label."""
 
 
 class RefreshTokens(Protocol):
@@ -150,6 +181,7 @@ class Store(Protocol):
     sessions: Sessions
     sign_in_links: SignInLinks
     key_uses: KeyUses
+    counts: Counts
     revocations: Revocations
     refresh_tokens: RefreshTokens
     ledger: Ledger

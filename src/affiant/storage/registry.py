@@ -107,7 +107,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Delete a client's refresh tokens and the uses of its keys."""
+    """Delete a client's refresh tokens, the uses of its keys and its counts."""
 
     client_id: str
 
@@ -231,8 +231,8 @@ class Records(OnTables, Generic[Record]):
     async def remove(self, key: str, *, audit: Audit | None = None, condition: Condition | None = None) -> None:
         """Remove a record, in one commit with what depends on it.
 
-        These are the rules of a trust; and of a client the rules that name it, its refresh tokens and the uses of its
-        keys.
+        These are the rules of a trust; and of a client the rules that name it, its refresh tokens, the uses of its
+        keys and its counts.
 
         Raises:
             NotFound: there is no such record.

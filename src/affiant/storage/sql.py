@@ -14,6 +14,16 @@ from affiant.storage import ports
 from affiant.storage.commit import parse_ends
 from affiant.storage.console import RegistryAndUsers
 from affiant.storage.entries import GENESIS, AuditHead, AuditRow, RefreshToken, Revocation, as_ended, reaches
+from affiant.storage.history.counts import (
+    KEPT_OF_CLIENT,
+    KEPT_OF_SERVER,
+    KINDS,
+    TOP_ROWS,
+    UNITS,
+    Count,
+    Selection,
+    Total,
+)
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import Drop, Forget, Get, Put, Record, Rows, Write
 
@@ -41,8 +51,9 @@ def is_text(name: object) -> bool:
     return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def among(column: str, values: Sequence[Any]) -> str:
-    return f"{column} IN ({', '.join(f'${place}' for place in range(1, len(values) + 1))})"
+def among(column: str, values: Sequence[Any], *, after: int = 0) -> str:
+    """Return the condition that a column has one of these values, which follow `after` others."""
+    return f"{column} IN ({', '.join(f'${place}' for place in range(after + 1, after + len(values) + 1))})"
 
 
 def select(step: Get[Any] | Rows[Any]) -> Statement:
@@ -72,7 +83,7 @@ def write(step: Write) -> list[Statement]:
         case Drop(table, key):
             return [(f"DELETE FROM {table.name} WHERE {table.key} = $1", (key,))]  # noqa: S608 - the same
         case Forget(client_id):
-            tables = ("refresh_token", "key_use")
+            tables = ("refresh_token", "key_use", "counts")
             return [(f"DELETE FROM {name} WHERE client_id = $1", (client_id,)) for name in tables]  # noqa: S608
 
 
@@ -104,6 +115,70 @@ class SqlKeyUses:
         query = "SELECT client_id, credential, count, first_at, last_at FROM key_use WHERE"
         rows = await self._reads.page(f"{query} {among('client_id', known)}", *known) if known else ()
         return [KeyUse(*row) for row in rows]
+
+
+class SqlCounts:
+    """The reads of ports.Counts."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+
+    async def totals(self, selection: Selection) -> list[Total]:
+        columns = "client_id, kind, label, CAST(sum(count) AS bigint)"
+        rows = await self._of_clients(columns, selection, "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3")
+        return [Total(*row) for row in rows]
+
+    async def top(self, selection: Selection, limit: int) -> list[Total]:
+        kinds = selection.kinds
+        # The comparison with '' is written out: only so does the index of the clients' counts fit.
+        found = (
+            "SELECT client_id, count FROM counts"  # noqa: S608 - text of our own
+            " WHERE client_id > '' AND unit = $1 AND at >= $2 AND at < $3"
+            f" AND {among('kind', kinds, after=3)} ORDER BY at DESC LIMIT {TOP_ROWS}"
+        )
+        query = (
+            f"SELECT client_id, CAST(sum(count) AS bigint) FROM ({found}) AS found"  # noqa: S608 - the same
+            f" GROUP BY client_id ORDER BY 2 DESC, 1 LIMIT ${len(kinds) + 4}"
+        )
+        rows = await self._reads.page(query, selection.unit, selection.since, selection.until, *kinds, limit)
+        return [Total(client_id, "", "", count) for client_id, count in rows]
+
+    async def list(self, selection: Selection) -> list[Count]:
+        rows = await self._of_clients("unit, at, client_id, kind, label, count", selection, "ORDER BY 3, 4, 2, 5")
+        return [Count(*row) for row in rows]
+
+    async def _of_clients(self, columns: str, selection: Selection, end: str) -> Sequence[Sequence[Any]]:
+        unit, since, until, client_ids, kinds = selection
+        known = list(filter(is_text, client_ids))
+        if not known or not kinds:
+            return ()
+        query = (
+            f"SELECT {columns} FROM counts WHERE unit = $1 AND at >= $2 AND at < $3"  # noqa: S608 - the same
+            f" AND {among('kind', kinds, after=3)} AND {among('client_id', known, after=3 + len(kinds))} {end}"
+        )
+        return await self._reads.page(query, unit, since, until, *kinds, *known)
+
+
+def ended_counts(now: int) -> list[Statement]:
+    """Return, for each unit, the conditions of counts that were kept for long enough.
+
+    All columns of an index but the last have given values, so that each search is one step for each kind.
+    """
+    kinds = among("kind", KINDS, after=2)
+    return [
+        (f"client_id {compared} '' AND unit = $1 AND {kinds} AND at < $2", (unit, now - kept[unit], *KINDS))
+        for compared, kept in (("=", KEPT_OF_SERVER), (">", KEPT_OF_CLIENT))
+        for unit in UNITS
+    ]
+
+
+def count_rows(counts: Sequence[Count]) -> list[tuple[str, str, str, int, str, int]]:
+    """Return the rows of these counts in the order of the primary key, without those that no column can have.
+
+    In that order two nodes that add at once never wait for each other in a circle.
+    """
+    known = [count for count in counts if is_text(count.client_id) and is_text(count.label)]
+    return [(*count.key, count.count) for count in sorted(known, key=lambda count: count.key)]
 
 
 class SqlRefreshTokens:

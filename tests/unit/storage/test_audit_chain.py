@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affiant.storage.audit_chain import Broken, Damage, Verification, build_head, build_line, parse_head, parse_line
 from affiant.storage.entries import GENESIS, AuditHead, AuditRecord, AuditRow, chain
+from affiant.storage.history.audit_chain import (
+    Broken,
+    Damage,
+    Verification,
+    build_head,
+    build_line,
+    parse_head,
+    parse_line,
+)
 
 KEY = b"k" * 32
 Rows = list[AuditRow]

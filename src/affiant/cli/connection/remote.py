@@ -26,7 +26,7 @@ from affiant.errors import ConfigError, Refused, RemoteError, Unreachable
 from affiant.server.admin.app import OPERATIONS
 from affiant.server.admin.roles import PATH
 from affiant.server.admin.routes.operation import Operation
-from affiant.storage import audit_chain
+from affiant.storage.history import audit_chain
 from affiant.system.network import async_http_client, failure, find_proxy
 
 Result = TypeVar("Result")

@@ -23,9 +23,9 @@ from affiant.cli.output import Listing, instant, is_json, print_json, show, show
 from affiant.errors import ConfigError, RemoteError
 from affiant.server.keys import master_key
 from affiant.server.keys.master_key import MasterKey
-from affiant.storage import audit_chain
-from affiant.storage.audit_chain import Broken, Damage, Verification
 from affiant.storage.entries import AuditHead, AuditRow
+from affiant.storage.history import audit_chain
+from affiant.storage.history.audit_chain import Broken, Damage, Verification
 from affiant.storage.records import NotFound
 from affiant.system.text import printable
 

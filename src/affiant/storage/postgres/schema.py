@@ -12,6 +12,7 @@ from affiant.storage.postgres.connection import Address
 _AFFIANT = 0x61666669
 MIGRATION_LOCK = _AFFIANT << 32 | 1
 RUNNER_LOCK = _AFFIANT << 32 | 2
+COUNTS_LOCK = _AFFIANT << 32 | 3
 
 MIGRATION_SECONDS = 300  # of another node that migrates, or of this one
 IS_MADE = "SELECT to_regclass('migration') IS NOT NULL"

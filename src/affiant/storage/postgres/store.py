@@ -10,6 +10,7 @@ from typing import Any
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
 from affiant.storage.postgres.connection import CALL_SECONDS, LOST, Address, Pool, check_session, connect, parse_address
+from affiant.storage.postgres.counts import LOCK_COUNTS, PostgresCounts
 from affiant.storage.postgres.ledger import HEAD, LOCK_HEAD, PostgresLedger, append
 from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import CHANNEL, Watch
@@ -57,6 +58,7 @@ class PostgresStore(SqlStore):
         self._ledger = PostgresLedger(pool, self._commits, self._watch, audit_key)
         super().__init__(PostgresTables(pool, self._watch, audit_key), pool, HEAD)
         self.key_uses: ports.KeyUses = PostgresKeyUses(pool)
+        self.counts: ports.Counts = PostgresCounts(pool, self._watch)
         self.ledger: ports.Ledger = self._ledger
 
     async def open(self) -> None:
@@ -125,6 +127,8 @@ class PostgresTables(SqlTables):
         if isinstance(step, Forget | Append):
             # A group that is being committed may rotate a refresh token, which would bring it back.
             await connection.execute(LOCK_HEAD)
+        if isinstance(step, Forget):
+            await connection.execute(LOCK_COUNTS)
         if isinstance(step, Append):
             await append(connection, step.entries, self._audit_key)
             return None

@@ -10,6 +10,7 @@ from affiant.storage import ports
 from affiant.storage.sql import SqlStore
 from affiant.storage.sqlite.connection import Reads, create
 from affiant.storage.sqlite.copies import locked, restoring
+from affiant.storage.sqlite.counts import SqliteCounts
 from affiant.storage.sqlite.ledger import HEAD, SqliteLedger
 from affiant.storage.sqlite.registry import SqliteKeyUses, SqliteTables
 from affiant.storage.sqlite.writer import Writer
@@ -32,6 +33,7 @@ class SqliteStore(SqlStore):
         self._writing: Writer | None = None
         super().__init__(SqliteTables(reads, self._writer, audit_key), reads, HEAD)
         self.key_uses: ports.KeyUses = SqliteKeyUses(reads, self._writer)
+        self.counts: ports.Counts = SqliteCounts(reads, self._writer)
         self.ledger: ports.Ledger = SqliteLedger(reads, self._writer, audit_key)
 
     async def open(self) -> None:

@@ -13,9 +13,9 @@ from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import UNKNOWN, Call, Routes
 from affiant.server.request.http import Answer
-from affiant.storage import audit_chain
-from affiant.storage.audit_chain import Broken
 from affiant.storage.entries import GENESIS, OUT_OF_ORDER, AuditRow
+from affiant.storage.history import audit_chain
+from affiant.storage.history.audit_chain import Broken
 from affiant.storage.records import NotFound
 
 AUDIT, EXPLAIN = Routes("audit"), Routes("explain")

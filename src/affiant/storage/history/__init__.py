@@ -1,0 +1,1 @@
+"""The past: the audit log as a chain, and counts by minute, hour and day."""
