@@ -66,6 +66,7 @@ STRANGERS = {
 # Parameters that no type checker sees, and why.
 CLICK = "click passes the options of a command so"
 JSON = "members of a JSON object: any name, any value"
+TEMPLATE = "the values of a template, which fails without one that it uses"
 BUNDLES = {
     "cli/connection/admin.py all **query": JSON,
     "cli/connection/admin.py get **query": JSON,
@@ -75,6 +76,12 @@ BUNDLES = {
     "cli/connection/place.py get **query": JSON,
     "cli/connection/place.py run **options": CLICK,
     "cli/diagnosis/verify.py verify **options": CLICK,
+    "server/console/api.py get **query": JSON,
+    "server/console/api.py read **query": JSON,
+    "server/console/api.py stream **query": JSON,
+    "server/console/rendering.py link **query": JSON,
+    "server/console/rendering.py render **values": TEMPLATE,
+    "server/console/view.py show **values": TEMPLATE,
     "cli/operations/audit.py export **_": CLICK,
     "cli/operations/records.py run **options": CLICK,
     "cli/registry/api.py new **options": CLICK,

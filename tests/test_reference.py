@@ -34,8 +34,8 @@ from affiant.testing import ISSUER, KEY, NOW, Server
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "affiant"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 NOT_READ = {"token_type_hint"}  # and the reference says so
-# Where a captured request is looked at, or that of the admin API, which has its OpenAPI.
-ELSEWHERE = ("server/explain", "server/admin", "client", "resource", "cli")
+# Where a captured request is looked at, or that of the admin API, which has its OpenAPI, or a form of the console.
+ELSEWHERE = ("server/explain", "server/admin", "server/console", "client", "resource", "cli")
 
 
 def names(members: Iterable[Member]) -> set[str]:

@@ -98,6 +98,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one API; every test registers clients of its own."""
     with Server(tmp_path_factory.mktemp("console")) as server:
         server.add_api()
+        server.affiant("client", "new", "seen", "--scope", "orders.read")
         yield server
 
 

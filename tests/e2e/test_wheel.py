@@ -69,3 +69,11 @@ def test_manual_pages_are_found(prefix: Path) -> None:
 
 def test_types_are_marked(prefix: Path) -> None:
     assert (packages(prefix) / "affiant" / "py.typed").exists()
+
+
+def test_console_is_whole(prefix: Path) -> None:
+    """Each template, module and style of the console is in the wheel."""
+    folder = ROOT / "src" / "affiant" / "server" / "console"
+    wanted = {path.relative_to(folder) for kind in ("templates", "static") for path in (folder / kind).rglob("*.*")}
+    installed = packages(prefix) / "affiant" / "server" / "console"
+    assert {path for path in wanted if path.suffix != ".pyc" and not (installed / path).is_file()} == set()

@@ -153,7 +153,6 @@ def build(
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
 
     path = urlsplit(issuer).path
-    context = parts.admin(settings)
     routes = site.routes(
         issuer,
         document=document,
@@ -162,15 +161,13 @@ def build(
         health=site.Health(parts.directory, background),
         feed=feed,
     )
+    console = path + CONSOLE_PATH if options.console == "on" else None
     return Server(
-        below={
-            path + ADMIN_PATH: Late(partial(_load_admin, context, clock)),
-            path + CONSOLE_PATH: Late(partial(_load_console, context, clock)),
-        },
+        below=_below(parts.admin(settings), clock, admin=path + ADMIN_PATH, console=console),
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
         routes=[*routes, *(stub.routes() if stub else [])],
         lifespan=partial(_life, parts, background, feed, at_end),
-        exception_handlers=site.handlers(issuer),
+        exception_handlers=site.handlers(issuer, console=console),
     )
 
 
@@ -307,6 +304,14 @@ class _Parts:
             chosen.jwks_uri_allowed,
             is_closed,
         )
+
+
+def _below(context: AdminContext, clock: Callable[[], float], *, admin: str, console: str | None) -> dict[str, Late]:
+    """Return the applications below these paths."""
+    loaded = {admin: Late(partial(_load_admin, context, clock))}
+    if console is not None:
+        loaded[console] = Late(partial(_load_console, context, clock))
+    return loaded
 
 
 def _load_admin(context: AdminContext, clock: Callable[[], float]) -> ASGIApp:

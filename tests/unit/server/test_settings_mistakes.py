@@ -36,6 +36,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "auth_methods": ("password", "write some of private_key_jwt"),
     "software_statement_issuers": ("https://publisher.example", "write a JSON object"),
     "authorization_endpoint": ("true", "write off or on, not 'true'"),
+    "console": ("yes", "write off or on, not 'yes'"),
     "signing_alg": ("HS256", "write one of "),
     "signing_key_days": ("1", "write a whole number from 2 to 3650, not '1'"),
     "signing_key_announce_days": ("90", "write fewer days than signing_key_days"),

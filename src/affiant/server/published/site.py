@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from affiant.errors import ConfigError, StoreError
@@ -170,8 +170,8 @@ async def _refuse(_: Request) -> Response:
     return JSONResponse(_NO_USERS, 400)
 
 
-def handlers(issuer: str) -> dict[Any, Any]:
-    """Return the exception handlers for Starlette."""
+def handlers(issuer: str, *, console: str | None = None) -> dict[Any, Any]:
+    """Return the exception handlers for Starlette; a browser at the issuer's URL is led to the path `console`."""
     home = urlsplit(issuer).path
     where = f"the token endpoint is {issuer}/token, and all others are listed at {well_known_url(issuer)}"
 
@@ -182,6 +182,8 @@ def handlers(issuer: str) -> dict[Any, Any]:
         status = getattr(error, "status_code", _NOT_FOUND)
         headers = {**(getattr(error, "headers", None) or {}), "Vary": "Accept"}
         if status == _NOT_FOUND and _is_browser(request):
+            if request.url.path in (home, f"{home}/") and console is not None:
+                return RedirectResponse(console, 303, {**NO_STORE, "Vary": "Accept"})
             if request.url.path in (home, f"{home}/"):
                 return _page(pages.home(issuer), 200, trace_id)
             return _page(pages.absent(issuer, trace_id), status, trace_id)

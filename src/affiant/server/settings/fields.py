@@ -120,6 +120,9 @@ class Settings(BaseModel):
         default="off",
         description="on: publish one that refuses every request, for libraries that need one (MSAL, the SDKs of MCP)",
     )
+    console: Literal["off", "on"] = Field(
+        default="on", description="off: do not serve the console, the pages below /console"
+    )
     signing_alg: str = Field(
         default="ES256", description="algorithm of the first key that signs access tokens; made when there is none"
     )
@@ -290,6 +293,7 @@ class Settings(BaseModel):
             auth_methods=self.methods,
             demands=self.demands,
             authorization_endpoint=self.authorization_endpoint,
+            console=self.console,
             software_statement_issuers=software_statement.load(self.software_statement_issuers),
             certificates=self.certificates,
             jwks_uri_allowed=parse_allowed(self.jwks_uri_allow),

@@ -26,6 +26,7 @@ class Options:
         auth_methods: how clients may authenticate.
         demands: what every client must fulfil.
         authorization_endpoint: ``on`` to publish an authorization endpoint that refuses every request, or ``off``.
+        console: ``on`` to serve the console, or ``off``.
         software_statement_issuers: trusted issuers of software statements, each with its keys (RFC 7591 section 2.3).
         certificates: where client certificates come from.
         jwks_uri_allowed: hosts and networks of clients' key sets that need not be public.
@@ -42,6 +43,7 @@ class Options:
     auth_methods: tuple[str, ...] = names.AUTH_METHODS
     demands: profiles.Demands = profiles.NONE
     authorization_endpoint: str = "off"
+    console: str = "on"
     software_statement_issuers: Mapping[str, KeySet] = field(default_factory=dict)
     certificates: Certificates = field(default_factory=Certificates)
     jwks_uri_allowed: Allowed = field(default_factory=Allowed)

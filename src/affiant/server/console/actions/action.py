@@ -28,7 +28,7 @@ ACTIONS: dict[str, Action] = {}
 class Action:
     """An action by its name.
 
-    `breaks` tells what stops working, each as a sentence with figures; an action that has it asks before it runs.
+    `breaks` says what stops working, each as a sentence with figures; an action that has it asks before it runs.
     `reveals` is the template for an answer with something that is shown once, such as a new secret.
     """
 
