@@ -1,0 +1,25 @@
+"""The first API and the first client: as others, with all that is asked already filled in."""
+
+import json
+
+from affiant.errors import ConfigError
+from affiant.server.console.actions.action import action
+from affiant.server.console.api import Api, Ask
+from affiant.server.console.view import Form
+
+
+@action("setup.api", "Create your first API")
+async def create_api(_: Api, form: Form) -> Ask:
+    members = {"identifier": form.text("identifier"), "name": form.text("name"), "scopes": form.words("scopes")}
+    return Ask("POST", "/apis", members)
+
+
+@action("setup.client", "Create your first client")
+async def create_client(_: Api, form: Form) -> Ask:
+    """Register the public half of a key that was made in the visitor's tab."""
+    try:
+        jwks = json.loads(form.text("jwks"))
+    except ValueError:
+        raise ConfigError("the page has made no key: it needs JavaScript, or use the command on the page") from None
+    members = {"client_id": form.text("client_id"), "scope": form.words("scope"), "jwks": jwks}
+    return Ask("POST", "/clients", members | {"resources": form.words("resource")})
