@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +16,14 @@ from tests.process import Server
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 
 
+def chromium_path() -> str | None:
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Chromium, or a skipped test where it is missing."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    path = chromium_path()
     if path is None:
         pytest.skip("the console's tests need Chromium: apt-get install chromium (or CHROMIUM=/path/to/it)")
     with sync_playwright() as playwright:
@@ -98,7 +101,6 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one API; every test registers clients of its own."""
     with Server(tmp_path_factory.mktemp("console")) as server:
         server.add_api()
-        server.affiant("client", "new", "seen", "--scope", "orders.read")
         yield server
 
 
@@ -106,10 +108,3 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def page(enter: Enter) -> Page:
     """The first page of an owner."""
     return enter().go()
-
-
-@pytest.fixture(scope="session")
-def pictures() -> Path | None:
-    """The folder for screenshots, if one is wanted: AFFIANT_PICTURES=docs/how-to/console."""
-    folder = os.environ.get("AFFIANT_PICTURES")
-    return Path(folder) if folder else None

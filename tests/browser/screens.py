@@ -1,6 +1,7 @@
 """Every screen of the console, with the state that it needs: for accessibility, layout and pictures."""
 
 from typing import NamedTuple
+from urllib.parse import quote
 
 
 class Screen(NamedTuple):
@@ -15,3 +16,8 @@ SCREENS = (
     Screen("clients", "/clients"),
     Screen("client", "/clients/{client}"),
 )
+
+
+def at(screen: Screen, names: dict[str, str]) -> str:
+    """Return the path of a screen with these names in it."""
+    return screen.path.format(**{key: quote(name, safe="") for key, name in names.items()})

@@ -1,21 +1,26 @@
 """Every screen: accessible by axe-core, within the width of a phone, readable without JavaScript, in both schemes."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+from tests.browser import world
 from tests.browser.conftest import NARROW, WIDE, Enter
-from tests.browser.screens import SCREENS, Screen
+from tests.browser.screens import SCREENS, Screen, at
+from tests.process import Server
 
 Scheme = Literal["light", "dark"]
 SERIOUS = {"serious", "critical"}
 
 
-@pytest.fixture(scope="session")
-def names() -> dict[str, str]:
-    """What the paths of screens are filled with; the server has one of each."""
-    return {"client": "seen"}
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
+    """A server with a life, and the names in the paths of its screens."""
+    with Server(tmp_path_factory.mktemp("lived")) as server:
+        server.add_api()
+        yield server, world.build(server)
 
 
 def _serious(page: Page) -> list[str]:
@@ -28,10 +33,11 @@ def _serious(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
-def test_screen(enter: Enter, names: dict[str, str], screen: Screen) -> None:
+def test_screen(enter: Enter, lived: tuple[Server, dict[str, str]], screen: Screen) -> None:
     """In light and dark: nothing serious for axe-core. At 360 px: nothing is wider than the screen."""
-    visit = enter(bypass_csp=True)  # axe-core is a script that is no file of the console
-    page = visit.go(screen.path.format(**names))
+    server, names = lived
+    visit = enter(server=server, bypass_csp=True)  # axe-core is a script that is no file of the console
+    page = visit.go(at(screen, names))
     schemes: tuple[Scheme, ...] = ("light", "dark")
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme)
@@ -42,7 +48,8 @@ def test_screen(enter: Enter, names: dict[str, str], screen: Screen) -> None:
 
 
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
-def test_screen_without_javascript(enter: Enter, names: dict[str, str], screen: Screen) -> None:
-    page = enter(java_script_enabled=False).go(screen.path.format(**names))
+def test_screen_without_javascript(enter: Enter, lived: tuple[Server, dict[str, str]], screen: Screen) -> None:
+    server, names = lived
+    page = enter(server=server, java_script_enabled=False).go(at(screen, names))
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     assert len(page.locator("main").inner_text()) > len(page.locator("h1").inner_text())
