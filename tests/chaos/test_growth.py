@@ -14,7 +14,6 @@ from tests.chaos.node import resident
 
 from affiant.server.request.background import Background
 from affiant.server.request.limits import Limits, Rates
-from affiant.server.request.uses import Uses
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.sqlite import SqliteStore
 
@@ -37,8 +36,7 @@ class Motion:
 
     def __post_init__(self) -> None:
         limits = Limits(Rates(), key=bytes(16))
-        uses = Uses(self.store.key_uses)
-        self._background = Background(self.store.ledger, limits, uses, lambda: float(self.now))
+        self._background = Background(self.store.ledger, limits, lambda: float(self.now))
 
     def _entry(self) -> Entry:
         jti = secrets.token_bytes(16)

@@ -39,7 +39,8 @@ from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.registry.key_cache import Fetch
 from affiant.server.registry.late_fetch import LateFetcher
 from affiant.server.registry.remote_keys import RemoteKeys
-from affiant.server.request.background import Background, Piece
+from affiant.server.request.background import Background, Piece, Write
+from affiant.server.request.counts import PURGE_SECONDS, Counts
 from affiant.server.request.endpoint import Context, Endpoint
 from affiant.server.request.limits import Limits, Rates
 from affiant.server.request.uses import Uses
@@ -147,7 +148,7 @@ def build(
     fetch = fetch or LateFetcher(options.jwks_uri_allowed)
     parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch)
     endpoints = parts.endpoints()
-    background = Background(store.ledger, limits, parts.uses, clock, parts.pieces())
+    background = Background(store.ledger, limits, clock, parts.pieces())
     feed = parts.feed()
     stub = site.Stub(issuer) if options.authorization_endpoint == "on" else None
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
@@ -200,7 +201,7 @@ class _Parts:
         # Attack: clients that register themselves fill all places for fetches. Trusts have a cache of their own.
         self.remote_keys, self.trust_keys = RemoteKeys(fetch), trust_keys or TrustKeys(fetch)
         self.feeds = FollowedFeeds(self.trust_keys, _for_feeds(fetch), store=store, clock=clock)
-        self.uses = Uses(store.key_uses)
+        self.uses, self.counts = Uses(store.key_uses), Counts(store.counts, self.directory.knows)
         self.inquiry = Inquiry(store.ledger, clock)
         self.signers = Signers(self.directory, store, vault, clock=clock)
         self.authenticator = Authenticator(
@@ -212,7 +213,8 @@ class _Parts:
             trust_keys=self.trust_keys,
             feeds=self.feeds,
         )
-        self.context = Context(issuer, store.ledger, limits, self.uses, clock, inquire=self.inquiry.offer)
+        inquire, tally = self.inquiry.offer, self.counts.count
+        self.context = Context(issuer, store.ledger, limits, self.uses, clock, inquire=inquire, tally=tally)
 
     def feed(self) -> RevocationFeed:
         """Build the feed of revocations."""
@@ -260,9 +262,12 @@ class _Parts:
             f"{PATH}/": ManagementEndpoint(context, store=store, master_key=key, policy=policy),
         }
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[Piece | Write]:
         """The background work that is not the store's."""
         return [
+            Write("key uses", self.uses.write),
+            Write("counts", self.counts.write),
+            ("history", partial(self.counts.purge, self.clock), PURGE_SECONDS),
             _keeper(self.store, self.vault, self.options.calendar, self.clock),
             ("signature", self.signers.prove, PROVE_SECONDS),
             ("hints", self.inquiry.work, hints.SECONDS),

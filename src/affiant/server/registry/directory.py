@@ -150,6 +150,10 @@ class Directory:
             _keep(self._clients, client_id, known, MAX_CLIENTS)
         return known
 
+    def knows(self, client_id: str) -> bool:
+        """Whether the client of this name was found lately; the store is not asked."""
+        return client_id in self._clients
+
     def api(self, identifier: str) -> Api | None:
         return self._apis.get(identifier)
 

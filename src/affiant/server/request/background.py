@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from affiant.errors import Error, StoreError
 from affiant.server.request.limits import Limits
 from affiant.server.request.notes import without_credentials
-from affiant.server.request.uses import Uses
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.ports import Ledger
 from affiant.system.identifiers import new_trace_id
-
-Piece = tuple[str, Callable[[], Awaitable[None]], float]
 
 log: logging.Logger = logging.getLogger(__name__)
 PURGE_SECONDS = 1.0  # between two searches for expired jtis and refresh tokens
@@ -23,18 +21,28 @@ AGAIN_SECONDS = 1.0  # after a failure
 PAUSE_SECONDS = 0.01
 SLOW_SECONDS = 2.0
 LIMITS_SECONDS = 5.0  # between two records of what the limits refused
-USES_SECONDS = 1.0  # between two writes of the credentials in use
+WRITE_SECONDS = 1.0  # between two writes of what is counted in memory
+
+
+class Write(NamedTuple):
+    """A piece of work that writes what is counted in memory."""
+
+    name: str
+    work: Callable[[], Awaitable[None]]
+    seconds: float = WRITE_SECONDS
+
+
+Piece = tuple[str, Callable[[], Awaitable[None]], float]
 
 
 class Background:
-    """The pieces of work, each with its own period."""
+    """The pieces of work, each with its own period; `also` may have one that is done once more at the end, a Write."""
 
     def __init__(
-        self, ledger: Ledger, limits: Limits, uses: Uses, clock: Callable[[], float], also: Sequence[Piece] = ()
+        self, ledger: Ledger, limits: Limits, clock: Callable[[], float], also: Sequence[Piece | Write] = ()
     ) -> None:
         self._ledger = ledger
         self._limits = limits
-        self._uses = uses
         self._clock = clock
         self._also = also
         self.problems: dict[str, str] = {}  # present failures, by the name of the work
@@ -46,7 +54,6 @@ class Background:
         tasks = [
             asyncio.create_task(self._again("store", self._purge, PURGE_SECONDS)),
             asyncio.create_task(self._again("audit", self._record_limits, LIMITS_SECONDS)),
-            asyncio.create_task(self._again("key uses", self._uses.write, USES_SECONDS)),
             *(asyncio.create_task(self._again(*piece)) for piece in self._also),
         ]
         try:
@@ -55,7 +62,7 @@ class Background:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)  # a cancelled write first puts its counts back
-            for write in (self._record_limits, self._uses.write):
+            for write in (self._record_limits, *(piece.work for piece in self._also if isinstance(piece, Write))):
                 with contextlib.suppress(StoreError):
                     await write()
 

@@ -36,6 +36,7 @@ _SILENCE = "client authentication failed"
 _FIRST_PROVED_STEP = 8
 _FIRST_STEP_OF_A_JWT = 3
 _PROOF_STEP = 10  # DPoP: such a refusal uses up no jti, so that the client can come again with the nonce of the answer
+_UNCOUNTED = (Reason.STORE, Reason.UNEXPECTED)  # by a commit, as all others are
 _LOST = {
     Outcome.REPLAYED: Reason.REPLAYED,
     Outcome.REFRESH_UNKNOWN: Reason.REFRESH_UNKNOWN,
@@ -58,6 +59,8 @@ class Context:
     clock: Callable[[], float]
     refused_tokens: RefusedTokens = field(default_factory=RefusedTokens)
     inquire: Callable[[Request], None] = lambda _: None  # takes refused requests, to search for a known mistake
+    # Counts a decision for the history: the request, the code of its reason if it is refused, and the used credential.
+    tally: Callable[[Request, str | None, str | None], None] = lambda *_: None
 
 
 class Recorder:
@@ -73,6 +76,7 @@ class Recorder:
         self._uses = context.uses
         self._clock = context.clock
         self._inquire = context.inquire
+        self._tally = context.tally
         self._refused_tokens = context.refused_tokens
         self._deadline = Deadline()
 
@@ -92,6 +96,8 @@ class Recorder:
             # Fail closed: a decision that cannot be recorded issues nothing. RFC 9110 section 10.2.3.
             log.error("trace %s: the store failed: %s", request.trace_id, failed)  # noqa: TRY400 - no traceback: it is known
             refusal = Rejected(Reason.STORE)
+        if isinstance(refusal, Limited) or refusal.reason in _UNCOUNTED:
+            self._tally(request, refusal.reason.code, None)
         return self.refuse(request, refusal)
 
     def counts(self, caller: Caller) -> bool:  # noqa: ARG002 - for overrides
@@ -144,7 +150,7 @@ class Recorder:
             revoke_family=revoke_family,
         )
         outcome = await self._ledger.claim(entry)
-        self._count(request, entry, is_repeated=outcome is Outcome.REPLAYED)
+        self._count(request, entry, outcome, is_repeated=outcome is Outcome.REPLAYED)
         if outcome is not Outcome.FIRST and outcome in _LOST:
             raise _Recorded(_LOST[outcome])
 
@@ -211,12 +217,12 @@ class Recorder:
         )
         outcome = await self._ledger.claim(entry)
         is_repeated = outcome is Outcome.REPLAYED or await self._is_repeated(request, entry)
-        self._count(request, entry, is_repeated=is_repeated)
+        self._count(request, entry, outcome, is_repeated=is_repeated)
         return Rejected(_LOST[outcome]) if outcome in _LOST else refusal
 
-    def _count(self, request: Request, entry: Entry, *, is_repeated: bool) -> None:
-        """Count what was committed: as a failure, or as part of the caller's share."""
-        caller = request.notes.caller
+    def _count(self, request: Request, entry: Entry, outcome: Outcome, *, is_repeated: bool) -> None:
+        """Count what was committed: as a failure, or as part of the caller's share; and for the history."""
+        caller, used = request.notes.caller, None
         if entry.audit.outcome == REFUSED:
             self._refused_tokens.note(entry.audit)
         if caller is None:
@@ -231,7 +237,9 @@ class Recorder:
             if self.counts(caller):
                 self._limits.count_share(caller.client_id, self.name, request.now)
             if self.counts_uses and caller.credential is not None:
-                self._uses.count(caller.client_id, caller.credential, request.now)
+                used = caller.credential
+                self._uses.count(caller.client_id, used, request.now)
+        self._tally(request, outcome.value if outcome.is_loss else entry.audit.reason, used)
 
     async def _is_repeated(self, request: Request, entry: Entry) -> bool:
         """Whether a request that claims nothing shows a used jti: it must not spend the share of the client."""

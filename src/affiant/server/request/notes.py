@@ -62,6 +62,7 @@ class Notes(msgspec.Struct):
     is_read: bool = False  # whether the whole body has arrived
     caller: Caller | None = None
     claim: JtiClaim | None = None  # of the caller, until it is committed
+    iat: object = None  # of a verified assertion of the client, which may be no number
     exchanged: Exchanged | None = None
     evidence: Evidence | None = None
     also: tuple[str, ...] = ()  # codes of the other rules that a verified but refused assertion breaks

@@ -104,6 +104,7 @@ class Assertion(SelfNamed, frozen=True):
     def _accept(self, client: RegisteredClient, verified: Verified, judging: Judging) -> Caller:
         """Judge the claims of a verified assertion."""
         method = client.record.token_endpoint_auth_method
+        judging.notes.iat = verified.claims.get("iat")
         try:
             observed = _check_jku(client, verified.header) if method == names.PRIVATE_KEY_JWT else []
             whole = self.text.encode("ascii")
