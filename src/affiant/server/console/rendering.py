@@ -24,7 +24,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals |= {"base": base, "version": __version__, "link": _linker(base), "file": _namer(base)}
+        self._templates.globals |= {"base": base, "version": __version__, "link": build_link(base), "file": _namer(base)}
         self._templates.filters |= {
             "utc": times.utc,
             "machine": times.machine,
@@ -39,7 +39,9 @@ class Renderer:
         return self._templates.get_template(template).render(**values)
 
 
-def _linker(base: str) -> Any:
+def build_link(base: str) -> Any:
+    """Return the function that makes the path of a page of this console."""
+
     def link(*names: str, **query: Any) -> str:
         """Return the path of a page: each name is one segment of it, whatever it contains."""
         given = urlencode({name: value for name, value in query.items() if value not in (None, "")})

@@ -44,20 +44,54 @@ document.addEventListener("click", (event) => {
   if (element) copy(element).catch(() => say("The browser did not allow copying"));
 });
 
-const pages = new Map();
-for (const link of document.querySelectorAll(".bar nav a[data-key]")) {
-  if (!pages.has(link.dataset.key)) pages.set(link.dataset.key, link);
-}
-// Two names begin with the same letter: these have the second one.
-for (const [key, name] of [["p", "APIs"], ["v", "Audit"], ["k", "Signing keys"], ["x", "Trusts"]]) {
-  const link = [...document.querySelectorAll(".bar nav a")].find((one) => one.textContent === name);
-  if (link) pages.set(key, link);
-}
+const pages = new Map([...document.querySelectorAll(".bar nav a[data-key]")].map((link) => [link.dataset.key, link]));
 
 let isGoing = false;
 
+const search = document.getElementById("search");
+// A token or an assertion, wherever it is in what was pasted. In an address it would be read in histories and logs.
+const CREDENTIAL = /eyJ[\w-]{8,}\./;
+const SECRET = /BEGIN [A-Z ]*PRIVATE KEY|client_secret=|"d"\s*:/;
+
+for (const form of document.querySelectorAll("form[role=search]")) {
+  form.addEventListener("submit", (event) => {
+    const box = form.elements.q;
+    if (!CREDENTIAL.test(box.value) && !SECRET.test(box.value)) return;
+    event.preventDefault();
+    if (SECRET.test(box.value)) say("That is a secret: it was sent nowhere");
+    else debug(box.value);
+    box.value = "";
+  });
+}
+
+/** Open the debugger with this, which a POST keeps out of the address. */
+function debug(text) {
+  const form = make("form", { method: "post", action: search.form.dataset.debugger, hidden: "" });
+  for (const [name, value] of [["csrf", document.querySelector(".out [name=csrf]").value], ["pasted", text]]) {
+    form.append(make("input", { type: "hidden", name, value }));
+  }
+  document.body.append(form);
+  form.submit();
+}
+
+/** Move along the results of a search: from the box to the first one, and back from it. */
+function walk(event) {
+  const stops = [...document.querySelectorAll("[data-results] a")];
+  const place = stops.indexOf(document.activeElement);
+  if (!stops.length || (place < 0 && document.activeElement !== search)) return;
+  event.preventDefault();
+  const next = place + (event.key === "ArrowDown" ? 1 : -1);
+  (stops[Math.min(next, stops.length - 1)] ?? search).focus();
+}
+
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || types(event)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") walk(event);
+  if (event.key === "Escape" && event.target === search) {
+    search.value = "";
+    document.getElementById("main").focus();
+  }
+  if (types(event)) return;
   if (isGoing) {
     isGoing = false;
     const link = pages.get(event.key);
@@ -66,7 +100,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key === "/") {
     event.preventDefault();
-    document.getElementById("search")?.focus();
+    search?.focus();
   } else if (event.key === "g") {
     isGoing = true;
     setTimeout(() => { isGoing = false; }, 1500);
@@ -78,7 +112,7 @@ document.addEventListener("keydown", (event) => {
 function help() {
   const known = document.getElementById("keys");
   if (known) return known;
-  const rows = [["/", "search"], ["?", "these keys"]];
+  const rows = [["/", "search"], ["↓ ↑", "along the results"], ["Esc", "leave the search, close this"], ["?", "these keys"]];
   for (const [key, link] of pages) rows.push([`g ${key}`, link.textContent]);
   const list = make("dl", { class: "pairs" });
   for (const [key, text] of rows) list.append(make("dt", {}, make("kbd", {}, key)), make("dd", {}, text));

@@ -1,0 +1,41 @@
+"""Where a visit begins: the search box, the keys."""
+
+from playwright.sync_api import expect
+from tests.browser.conftest import Enter
+
+
+def test_search(enter: Enter) -> None:
+    visit = enter()
+    visit.server.affiant("client", "new", "sought", "sought-too")
+    page = visit.go("/search")
+    box = page.locator("#search")
+    box.fill("sought")
+    box.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("sought")  # a whole name leads to its page
+
+    box.fill("sough")
+    box.press("Enter")
+    page.keyboard.press("/")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("link", name="sought-too")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("sought-too")
+
+
+def test_a_token_is_not_searched(enter: Enter) -> None:
+    """A script sends it to the debugger by POST; without a script it is not shown again."""
+    visit = enter()
+    visit.server.affiant("client", "new", "pasted")
+    assertion = visit.server.assertion("pasted")
+    page = visit.go("/search")
+    page.route("**/console/debugger", lambda route: route.fulfill(body="here"))
+    with page.expect_request("**/console/debugger") as sent:
+        page.locator("#search").fill(f"Bearer {assertion}")
+        page.locator("#search").press("Enter")
+    assert sent.value.method == "POST"
+    assert assertion not in sent.value.url
+
+    page = visit.go(f"/search?q={assertion}")
+    expect(page.get_by_role("status").first).to_contain_text("It was not searched")
+    assert assertion not in page.content()
