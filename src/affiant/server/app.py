@@ -202,7 +202,7 @@ class _Parts:
         self.remote_keys, self.trust_keys = RemoteKeys(fetch), trust_keys or TrustKeys(fetch)
         self.feeds = FollowedFeeds(self.trust_keys, _for_feeds(fetch), store=store, clock=clock)
         self.uses, self.counts = Uses(store.key_uses), Counts(store.counts, self.directory.knows)
-        self.inquiry = Inquiry(store.ledger, clock)
+        self.inquiry, self.ending = Inquiry(store.ledger, clock), asyncio.Event()
         self.signers = Signers(self.directory, store, vault, clock=clock)
         self.authenticator = Authenticator(
             self.directory,
@@ -297,6 +297,7 @@ class _Parts:
             certificates=self.options.certificates,
             trust_keys=self.trust_keys,
             nonces=_nonces(self.master_key, self.options),
+            ending=self.ending,
         )
 
     def _policy(self) -> Policy:
@@ -403,8 +404,10 @@ async def _life(
     try:
         async with background.running():
             at_end(feed.stop)
+            at_end(parts.ending.set)
             yield
             feed.stop()
+            parts.ending.set()
             await parts.remote_keys.close()
             await parts.trust_keys.close()
             await parts.feeds.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ class AdminContext:
     trust_keys: TrustKeys = field(default_factory=TrustKeys)  # to try the keys of a trust before it is saved
     nonces: Nonces | None = field(default=None, repr=False)  # if DPoP proofs need one
     reads: Reads = field(default_factory=Reads)
+    ending: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process is asked to end
 
     @property
     def identifier(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
@@ -20,7 +21,8 @@ from affiant.server.console import static
 from affiant.server.console.actions import action
 from affiant.server.console.api import Gate, Refusal
 from affiant.server.console.origins import Origins
-from affiant.server.console.pages import page
+from affiant.server.console.pages import page, stream
+from affiant.server.console.pages.events.live import Live
 from affiant.server.console.rendering import Renderer
 from affiant.server.console.signin import Sessions, Visitor
 from affiant.server.console.view import HTML, Form, View
@@ -61,6 +63,8 @@ class Console(Recorder):
         self._sessions = Sessions(context.store, context.master_key, clock)
         self._origins = Origins(context.issuer)
         self._renderer = Renderer(base)
+        self._ending = context.ending
+        self._live = Live(self._gate, self._renderer.render, clock)
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         path = path_of(scope).removeprefix(self._base)
@@ -73,7 +77,11 @@ class Console(Recorder):
             answer = await self._answer(request, path or "/")
         except Exception as error:  # noqa: BLE001 - every failure is recorded and answered
             answer = await self.fail(request, error)
-        await http.respond(send, answer, [*HEADERS, (b"x-trace-id", request.trace_id.encode("ascii"))])
+        headers = [*HEADERS, (b"x-trace-id", request.trace_id.encode("ascii"))]
+        if answer.stream is not None:
+            await stream.respond(answer, headers, (receive, send), self._ending)
+        else:
+            await http.respond(send, answer, headers)
 
     async def _answer(self, request: Request, path: str) -> Answer:
         visitor = await self._sessions.find(request.scope, request.now)
@@ -117,8 +125,14 @@ class Console(Recorder):
             now=request.now,
             query=Form.parse(request.scope["query_string"].decode("latin-1")),
             scope=request.scope,
+            live=self._live,
+            look_again=partial(self._look_again, request),
             _render=self._renderer.render,
         )
+
+    async def _look_again(self, request: Request) -> Visitor | None:
+        """Return the visitor of a request that takes long, as he is now; None if his session has ended."""
+        return await self._sessions.find(request.scope, self._clock())
 
     def _sign_in(self, request: Request) -> Answer:
         """Lead to the sign-in, and from there back to this page."""

@@ -29,6 +29,8 @@ class Renderer:
             "utc": times.utc,
             "machine": times.machine,
             "duration": times.duration,
+            "clock": times.clock,
+            "cut": lambda text, length: text if len(text) <= length else f"{text[:length]}…",
             "count": lambda number: f"{number:,}",
             "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
         }

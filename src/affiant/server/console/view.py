@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from affiant.server.console.api import Api, Refusal, at
 from affiant.server.console.signin import Visitor
 from affiant.server.request.http import Answer
+
+if TYPE_CHECKING:  # it shows pages
+    from affiant.server.console.pages.events.live import Live
 
 HTML = b"text/html; charset=utf-8"
 Render = Callable[..., str]
@@ -30,6 +33,8 @@ class View:
     now: float  # seconds since the epoch
     query: Form
     scope: Mapping[str, Any] = field(repr=False)
+    live: Live  # the decisions as they come
+    look_again: Callable[[], Awaitable[Visitor | None]]  # returns the visitor as he is now, or None
     _render: Render = field(repr=False)
     done: dict[str, Any] | None = None  # the audit record of the action that led here
 

@@ -1,6 +1,7 @@
 """The audit log: its records, the verification of its chain, and explanations of refused requests."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -27,7 +28,41 @@ TraceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Head = Annotated[
     str | None, Field(pattern=r"^[0-9]{1,18}:[0-9a-f]{64}$", description="a head that was noted down earlier")
 ]
+AfterNumber = Annotated[int | None, Field(ge=0, le=2**62, description="only records after the one of this number")]
 After = Annotated[int, Field(ge=0, le=2**62, description="begin after the record of this number")]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The records that a list of the audit log has; a member that is None chooses nothing."""
+
+    client_id: str | None = None
+    since: float | None = None
+    until: float | None = None
+    after: int | None = None
+    exact: Mapping[str, str | None] = field(default_factory=dict)  # by the name of the member
+
+    @property
+    def is_narrow(self) -> bool:
+        chosen = (self.client_id, self.since, self.until, self.after, *self.exact.values())
+        return any(value is not None for value in chosen)
+
+    def has(self, row: AuditRow, members: dict[str, Any]) -> bool:
+        at = members.get("at")
+        at = at if isinstance(at, int | float) else 0.0
+        return (
+            all(value is None or members.get(name) == value for name, value in self.exact.items())
+            and self.client_id in (None, members.get("client_id"), members.get("client_claimed"))
+            and (self.since is None or at >= self.since)
+            and (self.until is None or at < self.until)
+            and (self.after is None or row.number > self.after)
+        )
+
+    def ends_before(self, row: AuditRow, *, now: float) -> bool:
+        """Whether no record before this one is chosen."""
+        # The clocks of nodes differ: a record may be a little older than the one before it.
+        is_older = self.since is not None and instant(row, now=now) < self.since - OUT_OF_ORDER
+        return is_older or (self.after is not None and row.number <= self.after)
 
 
 @AUDIT("GET /audit", Role.VIEWER, answers=models.page(documents.AuditRow), is_list=True)
@@ -40,35 +75,23 @@ async def list_audit(
     by: Text = None,
     since: Instant = None,
     until: Instant = None,
+    after: AfterNumber = None,
     limit: Limit = 100,
     cursor: CursorText = None,
 ) -> Any:
     """List the records, the newest first. A page of a rare filter may be short or empty, and have a next one."""
     exact = {"endpoint": endpoint, "outcome": outcome, "reason": reason, "by": by}
-    wanted = {name: value for name, value in exact.items() if value is not None}
-
-    def has(members: dict[str, Any]) -> bool:
-        at = members.get("at")
-        at = at if isinstance(at, int | float) else 0.0
-        return (
-            all(members.get(name) == value for name, value in wanted.items())
-            and client_id in (None, members.get("client_id"), members.get("client_claimed"))
-            and (since is None or at >= since)
-            and (until is None or at < until)
-        )
+    choice = Choice(client_id, since, until, after, exact)
 
     async def fetch(place: str, limit: int) -> list[AuditRow]:
         rows = await call.context.store.audit_log.newest(before=int(place) if place else None, limit=limit)
-        # The clocks of nodes differ: a record may be a little older than the one before it.
-        is_over = since is not None and rows and instant(rows[-1], now=call.now) < since - OUT_OF_ORDER
-        return rows[:-1] if is_over else rows
+        return rows[:-1] if rows and choice.ends_before(rows[-1], now=call.now) else rows
 
     def show(row: AuditRow) -> list[documents.AuditRow]:
         members = members_of(row)
-        return [documents.AuditRow(number=row.number, record=members)] if has(members) else []
+        return [documents.AuditRow(number=row.number, record=members)] if choice.has(row, members) else []
 
-    is_choice = any(value is not None for value in (client_id, since, until, *exact.values()))
-    source = Source(fetch, lambda row: str(row.number), show, scan=_SCANNED if is_choice else 0)
+    source = Source(fetch, lambda row: str(row.number), show, scan=_SCANNED if choice.is_narrow else 0)
     return await lists.answer(call, limit, cursor, source)
 
 

@@ -1,0 +1,131 @@
+"""The newest decisions, live, and the same as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+
+from affiant.server.console.pages.events.filters import Filters
+from affiant.server.console.pages.events.live import SHOWN, Full, Tab
+from affiant.server.console.pages.events.rows import Row, plot
+from affiant.server.console.pages.page import page
+from affiant.server.console.show import times
+from affiant.server.console.view import View
+from affiant.server.request import http
+from affiant.server.request.http import Answer
+from affiant.storage.entries import AuditRecord
+
+HEARTBEAT_SECONDS = 10.0  # between two signs of life, and two looks at the session
+SPANS = {"5 minutes": 300, "1 hour": 3600, "24 hours": 86_400, "7 days": 604_800}
+_COLUMNS = ("number", *AuditRecord.__struct_fields__)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@page("/activity")
+async def show_activity(view: View) -> Answer:
+    filters, cursor = Filters(view.query), view.query.maybe("cursor")
+    found = await view.api.get("/audit", limit=SHOWN, cursor=cursor, **filters.chosen)
+    rows = [Row.of(item) for item in found["items"]]
+    # Records that came before the stream is open must not be lost; without one that is known it begins now.
+    newest = rows[0].number if rows else (await view.api.get("/audit/head"))["number"]
+    return view.show(
+        "events/activity.html",
+        rows=rows,
+        plot=plot(rows),
+        is_new=False,
+        filters=filters,
+        following=found["next"],
+        newest=newest,
+        is_live=filters.is_open and cursor is None,
+        spans={name: int(view.now) - seconds for name, seconds in SPANS.items()},
+    )
+
+
+@page("/activity/stream")
+async def stream_activity(view: View) -> Answer:
+    if view.scope["method"] != "GET":
+        return Answer(200, {}, body=b"", media_type=b"text/event-stream")
+    return Answer(200, {}, media_type=b"text/event-stream", stream=_events(view))
+
+
+@page("/activity/export")
+async def export_activity(view: View) -> Answer:
+    lines = view.api.lines("/audit", **Filters(view.query).chosen)
+    first = await anext(lines, [])  # so that a refusal is a page
+    kind = "csv" if view.query.text("format") == "csv" else "jsonl"
+    name = f"activity-{times.machine(view.now).replace(':', '')}.{kind}"
+    headers = [(b"content-disposition", f'attachment; filename="{name}"'.encode())]
+    write, media = (_csv, b"text/csv; charset=utf-8") if kind == "csv" else (_json, b"application/jsonl")
+    return Answer(200, {}, headers, media_type=media, stream=write(first, lines))
+
+
+async def _events(view: View) -> AsyncGenerator[bytes, None]:
+    """Yield server-sent events while the visitor is signed in (HTML Living Standard section 9.2)."""
+    yield b"retry: 3000\n\n"
+    try:
+        with view.live.open(view.visitor, Filters(view.query).pairs, _after(view)) as tab:
+            while await view.look_again() == view.visitor:
+                yield b": alive\n\n"
+                async for piece in _news(tab):
+                    yield piece
+            yield _event("over", "Your session has ended, or your role was changed. Load the page again.")
+    except Full:
+        yield _event("over", "As many live pages are open as this server allows. Close one, and load this page again.")
+
+
+async def _news(tab: Tab) -> AsyncGenerator[bytes, None]:
+    """Yield the news of a tab until it is time for a sign of life."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + HEARTBEAT_SECONDS
+    while (left := end - loop.time()) > 0:
+        try:
+            news = await asyncio.wait_for(tab.news.get(), left)
+        except TimeoutError:
+            return
+        is_cut, tab.has_missed = news.is_cut or tab.has_missed, False
+        yield _event("rows", {"rows": news.rows, "plot": news.plot, "cut": is_cut}, news.number)
+
+
+def _event(name: str, data: Any, number: int | None = None) -> bytes:
+    at = f"id: {number}\n" if number is not None else ""
+    return f"{at}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+
+
+def _after(view: View) -> int:
+    """Return the number of the last record that the page has: a browser that comes back says it in a header."""
+    sent = http.header(view.scope, b"last-event-id")  # type: ignore[arg-type]
+    last = sent[0].decode("latin-1") if sent else view.query.text("after")
+    return int(last) if last.isascii() and last.isdecimal() and len(last) < 16 else 0  # noqa: PLR2004
+
+
+async def _json(first: list[Any], lines: AsyncGenerator[list[Any], None]) -> AsyncGenerator[bytes, None]:
+    async for items in _all(first, lines):
+        yield b"".join(msgspec.json.encode(_flat(item)) + b"\n" for item in items)
+
+
+async def _csv(first: list[Any], lines: AsyncGenerator[list[Any], None]) -> AsyncGenerator[bytes, None]:
+    yield f"{','.join(_COLUMNS)}\r\n".encode()
+    async for items in _all(first, lines):
+        written = io.StringIO()
+        csv.writer(written).writerows([_cell(_flat(item).get(name)) for name in _COLUMNS] for item in items)
+        yield written.getvalue().encode()
+
+
+async def _all(first: list[Any], lines: AsyncGenerator[list[Any], None]) -> AsyncGenerator[list[Any], None]:
+    yield first
+    async for items in lines:
+        yield items
+
+
+def _flat(item: dict[str, Any]) -> dict[str, Any]:
+    return {"number": item["number"], **item["record"]}
+
+
+def _cell(value: Any) -> Any:
+    # Attack: a claim that a spreadsheet takes for a formula.
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

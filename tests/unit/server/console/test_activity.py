@@ -1,0 +1,208 @@
+"""The activity: rows, filters, files, and what is shown live."""
+
+import asyncio
+import csv
+import io
+import json
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from tests.admin import NOW
+from tests.unit.server.console.conftest import Desk
+
+from affiant.server.admin.roles import Role
+from affiant.server.console.pages.events import live
+from affiant.server.console.pages.events.live import Full, Live, News, Tab
+from affiant.server.console.signin import Visitor
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'"
+
+
+async def test_rows(desk: Desk) -> None:
+    await desk.record("aaaaaaaaaaaa", client_id="billing", alg="ES256", scope="orders.read", address="192.0.2.1")
+    await desk.record("bbbbbbbbbbbb", "refused", reason="assertion.audience", client_claimed=HOSTILE, kid=HOSTILE)
+    shown = await desk.see("/activity")
+    assert shown.index("bbbbbbbbbbbb") < shown.index("aaaaaaaaaaaa")
+    assert "192.0.2.1" in shown
+    assert "(claimed)" in shown
+    assert "<img src=x" not in shown
+    assert shown.count('class="dot-bad"') == 2  # one in the legend
+
+
+async def test_empty_state_teaches(desk: Desk) -> None:
+    assert "affiant client new billing" in await desk.see("/activity")
+    assert "No record is chosen" in await desk.see("/activity?outcome=refused")
+
+
+async def test_filters_are_chips(desk: Desk) -> None:
+    await desk.record("aaaaaaaaaaaa", client_id="billing")
+    await desk.record("bbbbbbbbbbbb", "refused", client_id="billing", reason="assertion.expired")
+    shown = await desk.see(f"/activity?client_id=billing&outcome=refused&since={NOW - 60}")
+    assert "bbbbbbbbbbbb" in shown
+    assert "aaaaaaaaaaaa" not in shown
+    assert "affiant audit show --client billing --outcome refused --since 20" in shown
+    assert f'href="/console/activity?outcome=refused&amp;since={NOW - 60}"' in shown
+
+
+async def test_further_back(desk: Desk) -> None:
+    for number in range(live.SHOWN + 5):
+        await desk.record(f"t{number:011}")
+    shown = await desk.see("/activity")
+    cursor = shown.split("activity?cursor=")[1].split('"')[0]
+    older = await desk.see(f"/activity?cursor={cursor}")
+    assert "t00000000004" in older
+    assert "not live" in older
+
+
+async def test_refuse_filters(desk: Desk) -> None:
+    answer = await desk.http.get("/console/activity?since=yesterday")
+    assert answer.status_code == 400
+    assert "cannot be shown" in answer.text
+    assert (await desk.http.get("/console/activity/export?since=yesterday")).status_code == 400
+
+
+async def test_export_is_what_is_filtered(desk: Desk) -> None:
+    for number in range(600):
+        outcome = "refused" if number % 2 else "issued"
+        await desk.record(f"t{number:011}", outcome, client_id="=1+1", detail='a "b",\nc')
+    answer = await desk.http.get("/console/activity/export?format=csv&outcome=refused")
+    rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert len(rows) == 300
+    assert {row["outcome"] for row in rows} == {"refused"}
+    assert rows[0]["client_id"] == "'=1+1"
+    assert rows[0]["detail"] == 'a "b",\nc'
+    assert "attachment" in answer.headers["content-disposition"]
+    lines = (await desk.http.get("/console/activity/export?format=json&outcome=refused")).text.splitlines()
+    assert [json.loads(line)["trace_id"] for line in lines] == [row["trace_id"] for row in rows]
+
+
+def visitor(name: str = "ann", teams: frozenset[str] | None = None) -> Visitor:
+    return Visitor(name, Role.VIEWER, teams, "s", "c")
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.01)
+
+
+async def news(tab: Tab) -> News:
+    return await asyncio.wait_for(tab.news.get(), 5)
+
+
+def live_of(desk: Desk) -> Live:
+    found: Live = desk.console._live
+    return found
+
+
+@pytest.mark.usefixtures("fast")
+async def test_live_has_every_record_once(desk: Desk) -> None:
+    await desk.record("aaaaaaaaaaaa")
+    await desk.record("bbbbbbbbbbbb")
+    with live_of(desk).open(visitor(), (), 1) as tab, live_of(desk).open(visitor(), (), 2) as other:
+        first = await news(tab)
+        assert "bbbbbbbbbbbb" in first.rows
+        assert "aaaaaaaaaaaa" not in first.rows
+        await desk.record("cccccccccccc", "refused", reason="assertion.expired")
+        second, same = await news(tab), await news(other)
+        assert second == same
+        assert second.rows.count("<tr") == 1
+        assert second.number == 3
+        assert second.plot.count("<title>") == 3
+
+
+@pytest.mark.usefixtures("fast")
+async def test_live_filters(desk: Desk) -> None:
+    with live_of(desk).open(visitor(), (("outcome", "refused"),), 0) as tab:
+        for number in range(300):
+            await desk.record(f"t{number:011}")
+        await desk.record("bbbbbbbbbbbb", "refused")
+        found = await news(tab)
+        assert found.rows.count("<tr") == 1
+        assert "bbbbbbbbbbbb" in found.rows
+
+
+@pytest.mark.usefixtures("fast")
+async def test_live_says_that_there_were_more(desk: Desk) -> None:
+    with live_of(desk).open(visitor(), (), 0) as tab:
+        for number in range(live.SHOWN + 1):
+            await desk.record(f"t{number:011}")
+        found = await news(tab)
+        assert found.is_cut
+        assert found.number == live.SHOWN + 1
+
+
+@pytest.mark.usefixtures("fast")
+async def test_slow_tab_holds_little(desk: Desk) -> None:
+    with live_of(desk).open(visitor(), (), 0) as slow, live_of(desk).open(visitor("bob"), (), 0) as tab:
+        for number in range(9):
+            await desk.record(f"t{number:011}")
+            await news(tab)
+        assert slow.has_missed
+        assert slow.news.full()
+
+
+async def test_tabs_are_bounded(desk: Desk) -> None:
+    with ExitStack() as stack:
+        for _ in range(live.TABS_OF_ONE):
+            stack.enter_context(live_of(desk).open(visitor(), (), 0))
+        with pytest.raises(Full), live_of(desk).open(visitor(), (), 0):
+            pass
+        stack.enter_context(live_of(desk).open(visitor("bob"), (), 0))
+    with live_of(desk).open(visitor(), (), 0):
+        pass
+
+
+class Reader:
+    """A browser that reads one stream from the application."""
+
+    def __init__(
+        self, desk: Desk, path: str = "/console/activity/stream", query: str = "", cookie: str = "stub=1"
+    ) -> None:
+        self.sent: list[Any] = []
+        self.left = asyncio.Event()
+        self.came = asyncio.Event()
+        headers = [(b"cookie", cookie.encode())]
+        scope = {
+            "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": query.encode(),
+            "headers": headers, "client": ("192.0.2.1", 1), "asgi": {},
+        }  # fmt: skip
+        self.running = asyncio.create_task(desk.console(scope, self.receive, self.send))
+
+    async def receive(self) -> Any:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+        self.came.set()
+
+    @property
+    def text(self) -> str:
+        return b"".join(message.get("body", b"") for message in self.sent).decode()
+
+    async def until(self, wanted: str) -> None:
+        async with asyncio.timeout(5):
+            while wanted not in self.text:
+                self.came.clear()
+                await self.came.wait()
+
+
+@pytest.mark.usefixtures("fast")
+async def test_stream(desk: Desk) -> None:
+    reader = Reader(desk, query="after=0")
+    await desk.record("aaaaaaaaaaaa", client_id=HOSTILE)
+    await reader.until("aaaaaaaaaaaa")
+    assert "id: 1\nevent: rows\ndata: {" in reader.text
+    assert "<img src=x" not in reader.text
+    reader.left.set()
+    await asyncio.wait_for(reader.running, 5)
+    assert not live_of(desk)._tabs
+
+
+async def test_stream_ends_with_the_process(desk: Desk) -> None:
+    reader = Reader(desk)
+    await reader.until("alive")
+    desk.console._ending.set()
+    await asyncio.wait_for(reader.running, 1)
+    assert reader.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
