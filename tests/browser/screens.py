@@ -18,6 +18,7 @@ SCREENS = (
     Screen("search without a find", "/search?q=nothing-like-this"),
     Screen("clients", "/clients"),
     Screen("client", "/clients/{client}"),
+    Screen("settings", "/settings"),
 )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -153,18 +153,18 @@ def build(
     stub = site.Stub(issuer) if options.authorization_endpoint == "on" else None
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
 
-    path = urlsplit(issuer).path
+    path, health = urlsplit(issuer).path, site.Health(parts.directory, background)
     routes = site.routes(
         issuer,
         document=document,
         directory=parts.directory,
         max_age=options.calendar.max_age,
-        health=site.Health(parts.directory, background),
+        health=health,
         feed=feed,
     )
     console = path + CONSOLE_PATH if options.console == "on" else None
     return Server(
-        below=_below(parts.admin(settings), clock, admin=path + ADMIN_PATH, console=console),
+        below=_below(parts.admin(settings, health.obstacles), clock, admin=path + ADMIN_PATH, console=console),
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
         routes=[*routes, *(stub.routes() if stub else [])],
         lifespan=partial(_life, parts, background, feed, at_end),
@@ -274,7 +274,7 @@ class _Parts:
             ("feeds", partial(_look_at_feeds, self.directory, self.feeds), LOOK_SECONDS),
         ]
 
-    def admin(self, settings: Sequence[Setting]) -> AdminContext:
+    def admin(self, settings: Sequence[Setting], obstacles: Callable[[], Awaitable[list[str]]]) -> AdminContext:
         """Return the parts that the admin API works with."""
         return AdminContext(
             issuer=self.issuer,
@@ -294,6 +294,7 @@ class _Parts:
             limits=self.limits,
             methods=self.authenticator.methods,
             settings=settings,
+            obstacles=obstacles,
             certificates=self.options.certificates,
             trust_keys=self.trust_keys,
             nonces=_nonces(self.master_key, self.options),

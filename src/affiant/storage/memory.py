@@ -68,6 +68,10 @@ class MemoryStore(RegistryAndUsers):
     async def version(self) -> int:
         return self._tables.version
 
+    @property
+    def clock_offset(self) -> float:
+        return 0.0
+
 
 class MemoryTables:
     def __init__(self, lock: threading.RLock, ledger: MemoryLedger, uses: MemoryKeyUses) -> None:

@@ -199,3 +199,7 @@ class Store(Protocol):
 
     async def version(self) -> int:
         """A number that changes with every change of a record of the registry or a setting, by any process."""
+
+    @property
+    def clock_offset(self) -> float:
+        """By how many seconds this process's clock was ahead of the store's; 0 for a store on the same machine."""

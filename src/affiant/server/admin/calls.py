@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,11 @@ if TYPE_CHECKING:  # it loads the token endpoint, which few calls need
     from affiant.server.explain.explainer import Explainer
 
 
+async def no_obstacles() -> list[str]:
+    """Return none: for a context without a server."""
+    return []
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminContext:
     """The parts of one server that the admin API works with."""
@@ -43,6 +48,7 @@ class AdminContext:
     limits: Limits
     methods: Sequence[str] = names.AUTH_METHODS  # how clients may authenticate
     settings: Sequence[Setting] = ()  # without secrets
+    obstacles: Callable[[], Awaitable[list[str]]] = no_obstacles  # that /health reports
     certificates: Certificates = field(default_factory=Certificates)
     trust_keys: TrustKeys = field(default_factory=TrustKeys)  # to try the keys of a trust before it is saved
     nonces: Nonces | None = field(default=None, repr=False)  # if DPoP proofs need one

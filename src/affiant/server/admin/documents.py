@@ -314,6 +314,16 @@ class Setting(Out):
     description: str
 
 
+class Status(Out):
+    """This node: its version, its time, and what keeps it from issuing tokens."""
+
+    version: str
+    issuer: str
+    now: float = Field(description="its time, in seconds since 1970")
+    clock_offset: float = Field(description="seconds by which its clock is ahead of the store's")
+    obstacles: list[str] = Field(description="as /health reports them; empty if tokens can be issued")
+
+
 class SigningKey(Out):
     """A key that signs access tokens, without its private part."""
 

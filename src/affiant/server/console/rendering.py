@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -24,7 +25,8 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals |= {"base": base, "version": __version__, "link": build_link(base), "file": _namer(base)}
+        self._templates.globals |= {"base": base, "version": __version__}
+        self._templates.globals |= {"link": build_link(base), "file": _namer(base)}
         self._templates.filters |= {
             "utc": times.utc,
             "machine": times.machine,
@@ -41,7 +43,7 @@ class Renderer:
         return self._templates.get_template(template).render(**values)
 
 
-def build_link(base: str) -> Any:
+def build_link(base: str) -> Callable[..., str]:
     """Return the function that makes the path of a page of this console."""
 
     def link(*names: str, **query: Any) -> str:

@@ -133,12 +133,13 @@ class Health:
 
     async def ready(self, _: Request) -> Response:
         """Answer 200 if a token could be issued now, and else 503 with the obstacles."""
-        why = await self._obstacles()
+        why = await self.obstacles()
         if why:
             return JSONResponse({"status": "failing", "why": why}, status_code=503)
         return JSONResponse({"status": "ok"})
 
-    async def _obstacles(self) -> list[str]:
+    async def obstacles(self) -> list[str]:
+        """Return what keeps tokens from being issued; empty if nothing does."""
         why = self._background.obstacles()
         try:
             await self._directory.refresh()

@@ -85,6 +85,10 @@ class PostgresStore(SqlStore):
     async def version(self) -> int:
         return await self._watch.version()
 
+    @property
+    def clock_offset(self) -> float:
+        return self._watch.clock_offset
+
     def _hang_up(self) -> None:
         self._pool.hang_up()
         self._commits.hang_up()

@@ -60,6 +60,10 @@ class SqliteStore(SqlStore):
     async def version(self) -> int:
         return int((await self._reads.fetch("SELECT number FROM version"))[0][0])
 
+    @property
+    def clock_offset(self) -> float:
+        return 0.0
+
     def _writer(self) -> Writer:
         if self._writing is None:
             raise StoreError("the database is not open")

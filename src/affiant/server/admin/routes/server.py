@@ -13,6 +13,7 @@ from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import UNKNOWN, Call, Routes
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import SEEN_SECONDS
+from affiant.system.version import __version__
 
 SETTINGS, SIGNING_KEYS = Routes("settings"), Routes("signing keys")
 Kid = Annotated[str, Field(max_length=256)]
@@ -22,6 +23,18 @@ Kid = Annotated[str, Field(max_length=256)]
 async def list_settings(call: Call) -> Any:
     """List the settings, each with its value and its source; the values of secrets are not shown."""
     return call.context.settings  # they are changed at their source, and take effect when the server starts
+
+
+@SETTINGS("GET /status", Role.VIEWER, answers=documents.Status)
+async def show_status(call: Call) -> Any:
+    """Show how the node that answers is: its version, its clock, and what keeps it from issuing tokens."""
+    return documents.Status(
+        version=__version__,
+        issuer=call.context.issuer,
+        now=call.request.now,
+        clock_offset=round(call.context.store.clock_offset, 3),
+        obstacles=await call.context.obstacles(),
+    )
 
 
 @SIGNING_KEYS("GET /signing-keys", Role.VIEWER, answers=models.page(documents.SigningKey), is_list=True)

@@ -3,5 +3,6 @@
 from affiant.server.console.pages import clients, events
 from affiant.server.console.pages.home import overview, search, setup
 from affiant.server.console.pages.page import PAGES
+from affiant.server.console.pages.settings import server
 
-__all__ = ["PAGES", "clients", "events", "overview", "search", "setup"]
+__all__ = ["PAGES", "clients", "events", "overview", "search", "server", "setup"]

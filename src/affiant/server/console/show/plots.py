@@ -16,10 +16,15 @@ _GRID_LINES = 4
 
 
 class Series(NamedTuple):
-    """One kind of what is counted: its name, and its value in each slot of time."""
+    """One kind of what is counted: its name, and its value in each slot of time.
+
+    `link` is the page of the whole series, `links` has that of each slot.
+    """
 
     name: str
     values: Sequence[float]
+    link: str = ""
+    links: Sequence[str] = ()
 
 
 class Plot(NamedTuple):
@@ -76,7 +81,9 @@ def legend(plot: Plot) -> Markup:
     rows = [
         Markup('<li><svg class="key" viewBox="0 0 10 10" aria-hidden="true"><rect class="bar-{}" width="10"'
                ' height="10" rx="2"/></svg> {} <span class="soft">{}</span></li>').format(
-            colour(number), one.name, _text(sum(one.values))
+            colour(number),
+            Markup('<a href="{}">{}</a>').format(one.link, one.name) if one.link else one.name,
+            _text(sum(one.values)),
         )
         for number, one in enumerate(plot.series)
     ]  # fmt: skip
@@ -102,21 +109,28 @@ def _bar(plot: Plot, place: int, left: float, scale: tuple[float, float]) -> Mar
         value = one.values[place]
         if value:
             high, low = _y(below + value, top), _y(below, top)
-            parts.append(
-                Markup('<rect class="bar-{}" x="{}" y="{}" width="{}" height="{}"/>').format(
-                    colour(number),
-                    f"{left + width * 0.1:.1f}",
-                    f"{high:.1f}",
-                    f"{width * 0.8:.1f}",
-                    f"{low - high:.1f}",
-                )
+            part = Markup('<rect class="bar-{}" x="{}" y="{}" width="{}" height="{}"/>').format(
+                colour(number),
+                f"{left + width * 0.1:.1f}",
+                f"{high:.1f}",
+                f"{width * 0.8:.1f}",
+                f"{low - high:.1f}",
             )
+            parts.append(_linked(part, one, place))
             below += value
     said = ", ".join(f"{one.name} {_text(one.values[place])}" for one in plot.series if one.values[place])
     bar = Markup("<g><title>{}: {}</title>{}</g>").format(plot.marks[place], said, Markup("").join(parts))
     if not plot.links:
         return bar
     return Markup('<a href="{}" aria-label="{}: {}">{}</a>').format(plot.links[place], plot.marks[place], said, bar)
+
+
+def _linked(part: Markup, one: Series, place: int) -> Markup:
+    """Return the part of a bar with its page. It is no stop of the Tab key: the legend leads to the same requests."""
+    if not one.links:
+        return part
+    said = f"{one.name} {_text(one.values[place])}"
+    return Markup('<a href="{}" tabindex="-1" aria-label="{}">{}</a>').format(one.links[place], said, part)
 
 
 def _frame(plot: Plot, top: float, drawn: Markup) -> Markup:
@@ -134,7 +148,7 @@ def _frame(plot: Plot, top: float, drawn: Markup) -> Markup:
     return Markup('<svg class="plot" viewBox="0 0 {} {}" role="{}" aria-label="{}">{}{}{}</svg>').format(
         _WIDTH,
         _HEIGHT,
-        "group" if plot.links else "img",
+        "group" if plot.links or any(one.links for one in plot.series) else "img",
         plot.label,
         Markup("").join(grid),
         _marks(plot.marks),

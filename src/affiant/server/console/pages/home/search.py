@@ -15,6 +15,7 @@ from affiant.server.request.http import Answer
 # is not shown again, and the page's script does not even send it here.
 _CREDENTIAL = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.|BEGIN [A-Z ]*PRIVATE KEY|client_secret=|\"d\"\s*:")
 _LONGEST = 512
+_PLACES = {"client": "clients", "api": "apis", "trust": "trusts", "rule": "rules", "event": "events"}
 
 
 @page("/search")
@@ -22,7 +23,9 @@ async def show_search(view: View) -> Answer:
     wanted = view.query.text("q")
     if _CREDENTIAL.search(wanted):
         return view.show("home/search.html", wanted="", hits=[], is_complete=True, has_credential=True)
-    found = await view.api.get("/search", q=wanted[:_LONGEST]) if wanted else {"hits": [], "is_complete": True}
+    found: dict[str, Any] = {"hits": [], "is_complete": True}
+    if wanted:
+        found = await view.api.get("/search", q=wanted[:_LONGEST])
     hits = [(hit, _where(view.base, hit)) for hit in found["hits"]]
     exact = [where for hit, where in hits if hit["is_exact"]]
     if len(exact) == 1:
@@ -42,4 +45,4 @@ def _where(base: str, hit: dict[str, Any]) -> str:
         return link("keys")
     if kind == "token":
         return link("tokens", jti=name)
-    return link({"client": "clients", "api": "apis", "trust": "trusts", "rule": "rules", "event": "events"}[kind], name)
+    return link(_PLACES[kind], name)
