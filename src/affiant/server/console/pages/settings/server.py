@@ -36,7 +36,7 @@ async def show_settings(view: View) -> Answer:
         settings=[one for one in found if wanted in ("", one["source"])],
         sources=sorted({one["source"] for one in found}),
         chosen=wanted,
-        status=await view.api.get("/status"),
+        node=await view.api.get("/status"),
         head=await view.api.get("/audit/head"),
         consequences=CONSEQUENCES,
         far=_FAR,
