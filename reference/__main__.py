@@ -1,9 +1,13 @@
-"""`python -m reference` makes every page of docs/ that is made from the code; with names, it prints those pages."""
+"""`python -m reference` makes what is made from the code: pages of docs/, and examples of the console.
+
+With names, it prints those pages.
+"""
 
 from __future__ import annotations
 
 import sys
 
+from reference import snippets
 from reference.pages import FOLDER, MANUAL, PAGES
 
 from affiant.cli.shell import man
@@ -17,6 +21,7 @@ def main(names: list[str]) -> None:
         for name, build in PAGES.items():
             (FOLDER / f"{name}.md").write_text(build(), "utf-8")
         man.write(MANUAL)
+        snippets.FILE.write_text(snippets.build(), "utf-8")
 
 
 main(sys.argv[1:])

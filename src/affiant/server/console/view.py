@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from affiant.server.console.api import Api, Refusal, at
+from affiant.server.console.show import undoing
 from affiant.server.console.signin import Visitor
 from affiant.server.request.http import Answer
 
@@ -46,7 +47,7 @@ class View:
         with contextlib.suppress(Refusal):
             record = await self.api.get(at("/audit/{}", trace_id))
             is_own = record.get("by") == self.visitor.principal.name
-            self.done = record | {"can_undo": is_own and record.get("outcome") == "changed"} if is_own else None
+            self.done = record | {"can_undo": is_own and undoing.is_possible(record)} if is_own else None
 
     def show(self, template: str, *, status: int = 200, **values: Any) -> Answer:
         """Return the page of this template."""

@@ -20,6 +20,8 @@ from affiant.storage.records import Api, Client, NotFound
 
 APIS, GRANTS = Routes("apis"), Routes("grants")
 _SENT = [row for row in fields.API if row.name != "is_default"]  # a new API may also be none
+_SCANNED = 2_000  # clients read for one page: an API that few ask for gives short pages, not a long wait
+OfApi = Annotated[str | None, Field(max_length=512, description="only those for this API")]
 Identifier = Annotated[str, Field(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
 
 
@@ -134,15 +136,21 @@ def _audit(call: Call, identifier: str) -> Any:
 
 
 @GRANTS("GET /grants", Role.VIEWER, answers=models.page(documents.Grant), is_list=True)
-async def list_grants(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
-    """List the grants, by client; `limit` counts clients, each of which may have several APIs."""
+async def list_grants(call: Call, resource: OfApi = None, limit: Limit = 100, cursor: CursorText = None) -> Any:
+    """List the grants, by client; `limit` counts clients, each of which may have several APIs.
+
+    With `resource` it counts grants. A page may then be short or empty, and have a next one.
+    """
     apis = {api.identifier: api for api in await call.context.store.apis.list()}
     default = next((api for api in apis.values() if api.is_default), None)
 
     async def fetch(after: str, limit: int) -> list[Client]:
         return await call.context.store.clients.list(after=after, limit=limit)
 
-    source = Source(fetch, attrgetter("client_id"), lambda client: _grants(client, apis, default))
+    def show(client: Client) -> list[documents.Grant]:
+        return [grant for grant in _grants(client, apis, default) if resource in (None, grant.resource)]
+
+    source = Source(fetch, attrgetter("client_id"), show, scan=_SCANNED if resource is not None else 0)
     return await lists.answer(call, limit, cursor, source)
 
 

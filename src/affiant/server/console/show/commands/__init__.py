@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlencode
 from affiant.server.admin.roles import identifier
 from affiant.server.admin.routes.operation import compile_path
 from affiant.server.console.api import Ask
-from affiant.server.console.show.commands import clients
+from affiant.server.console.show.commands import clients, issuing
 
-COMMANDS = (*clients.COMMANDS,)
+COMMANDS = (*clients.COMMANDS, *issuing.COMMANDS)
 
 
 def command(ask: Ask) -> str | None:

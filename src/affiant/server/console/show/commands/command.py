@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from affiant.server.registry.federation.fields import ConditionsMember, option_values
 from affiant.server.registry.fields import Member, Table
 
 Body = dict[str, Any]
@@ -12,7 +13,7 @@ Names = Mapping[str, str]
 
 
 class Command(NamedTuple):
-    """The command of an operation; `words` returns its words, from the names in the path, and the members of body and query."""
+    """The command of an operation; `words` returns its words, from the names in the path, the body and the query."""
 
     method: str
     path: str
@@ -31,6 +32,8 @@ def options(table: Table[Any], members: Mapping[str, Any]) -> list[str]:
 
 def _option(row: Member, value: Any) -> list[str]:
     option = str(row.option)
+    if isinstance(row, ConditionsMember):
+        return [word for text in option_values(value) for word in (option, text)]
     if "/" in option or value is None:
         return [option.partition("/")[0 if value else 2]]
     values = value if isinstance(value, list) else [value]

@@ -1,0 +1,1 @@
+"""Trusts and their rules: the tokens of platforms that the server takes."""

@@ -1,0 +1,27 @@
+"""The commands for APIs, signing keys and tokens."""
+
+from affiant.server.console.show.commands.command import Body, Command, Names, options
+from affiant.server.registry import fields
+
+
+def _rotate(_: Names, body: Body) -> list[str]:
+    given = [("--alg", "alg"), ("--for", "line"), ("--key", "key")]
+    words = [word for option, member in given if member in body for word in (option, str(body[member]))]
+    return ["signing-key", "rotate", *(["--now"] if body.get("at_once") else []), *words]
+
+
+def _new_api(_: Names, body: Body) -> list[str]:
+    return ["api", "new", body["name"], "--identifier", body["identifier"], *options(fields.API, body)]
+
+
+def _change_api(names: Names, body: Body) -> list[str]:
+    default = ["--default"] if body.get("is_default") else []
+    return ["api", "update", names["identifier"], *default, *options(fields.API, body)]
+
+
+COMMANDS = (
+    Command("POST", "/apis", _new_api),
+    Command("PATCH", "/apis/{identifier}", _change_api),
+    Command("POST", "/signing-keys", _rotate),
+    Command("DELETE", "/signing-keys/{kid}", lambda names, _: ["signing-key", "remove", names["kid"]]),
+)
