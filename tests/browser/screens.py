@@ -18,6 +18,10 @@ SCREENS = (
     Screen("search without a find", "/search?q=nothing-like-this"),
     Screen("clients", "/clients"),
     Screen("client", "/clients/{client}"),
+    Screen("activity", "/activity"),
+    Screen("activity with filters", "/activity?outcome=refused&client_id=partner-acme"),
+    Screen("event", "/events/{trace}"),
+    Screen("no such event", "/events/aaaaaaaaaaaa"),
     Screen("settings", "/settings"),
 )
 

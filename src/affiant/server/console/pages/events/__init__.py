@@ -1,5 +1,5 @@
 """Decisions: the list of all, live; one of them and why; and a request that was pasted."""
 
-from affiant.server.console.pages.events import activity
+from affiant.server.console.pages.events import activity, event
 
-__all__ = ["activity"]
+__all__ = ["activity", "event"]
