@@ -14,7 +14,7 @@ class Screen(NamedTuple):
 SCREENS = (
     Screen("overview", "/"),
     Screen("setup", "/setup"),
-    Screen("search", "/search?q=se"),
+    Screen("search", "/search?q=b"),
     Screen("search without a find", "/search?q=nothing-like-this"),
     Screen("clients", "/clients"),
     Screen("client", "/clients/{client}"),
