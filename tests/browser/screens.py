@@ -21,7 +21,6 @@ SCREENS = (
     Screen("activity", "/activity"),
     Screen("activity with filters", "/activity?outcome=refused&client_id=partner-acme"),
     Screen("event", "/events/{trace}"),
-    Screen("no such event", "/events/aaaaaaaaaaaa"),
     Screen("settings", "/settings"),
 )
 
