@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "how-to"
-FILE = Path(__file__).resolve().parent.parent / "src/affiant/server/console/show/protect.json"
+FILE = Path(__file__).resolve().parent.parent / "src/affiant/server/console/show/guards/protect.json"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _MADE = re.compile(r"^guard = Guard\(.*\)$", re.MULTILINE)
 _GUARD = re.compile(r"`(affiant guard serve [^`]+)`")

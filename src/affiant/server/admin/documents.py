@@ -257,6 +257,7 @@ class FoundToken(Out):
     issued_at: float
     trace_id: str
     revoked: bool
+    revoked_by: str | None = Field(description="kind and value of the revocation that ends it; the newest of several")
 
 
 class Revocation(Out):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from affiant.server.console.api import Api, Refusal, at
-from affiant.server.console.show import undoing
+from affiant.server.console.show.records import undoing
 from affiant.server.console.signin import Visitor
 from affiant.server.request.http import Answer
 

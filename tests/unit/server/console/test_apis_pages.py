@@ -10,7 +10,7 @@ from tests.admin import NOW, open_api
 from tests.unit.server.console.visits import done, text, visit
 
 from affiant.server.admin.roles import Role
-from affiant.server.console.show import probing, protect
+from affiant.server.console.show.guards import probing, protect
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Api, Client
 

@@ -69,8 +69,11 @@ async def find_token(call: Call, jti: Jti) -> Any:
         if found is None:
             break
         claims.setdefault("parents", []).append(_claims(parent, found[1]))
+    ended = await active.find_revocations(claims, call.context.store.revocations)
+    newest = max(ended, key=lambda row: row.at, default=None)
     return documents.FoundToken(
         jti=jti, issued_at=members["at"], trace_id=members["trace_id"], revoked=await _is_over(call, claims),
+        revoked_by=f"{newest.kind} {newest.value}".strip() if newest is not None else None,
         **{name: members.get(name) for name in ("client_id", "scope", "resource")},
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from affiant.errors import ConfigError
 from affiant.server.console.actions.action import action
 from affiant.server.console.api import Api, Ask, at
-from affiant.server.console.show import undoing
+from affiant.server.console.show.records import undoing
 from affiant.server.console.view import Form
 
 

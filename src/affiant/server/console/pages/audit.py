@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from affiant.server.console.pages.page import page
-from affiant.server.console.show import exports, times, undoing
+from affiant.server.console.show import times
+from affiant.server.console.show.records import exports, undoing
 from affiant.server.console.view import View
 from affiant.server.request.http import Answer
 

@@ -1,5 +1,5 @@
 """What may be done to APIs, signing keys and tokens."""
 
-from affiant.server.console.actions.issuing import apis, keys
+from affiant.server.console.actions.issuing import apis, keys, tokens
 
-__all__ = ["apis", "keys"]
+__all__ = ["apis", "keys", "tokens"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from affiant.server.console.actions.action import IF_MATCH, action
 from affiant.server.console.api import Api, Ask, at
-from affiant.server.console.show import issued, members
+from affiant.server.console.show.records import issued, members
 from affiant.server.console.view import Form
 from affiant.server.registry import fields
 

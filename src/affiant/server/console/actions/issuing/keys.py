@@ -4,7 +4,7 @@ from typing import Any
 
 from affiant.server.console.actions.action import action
 from affiant.server.console.api import Api, Ask, at
-from affiant.server.console.show import issued
+from affiant.server.console.show.records import issued
 from affiant.server.console.show.times import duration
 from affiant.server.console.view import Form
 from affiant.server.keys.calendar import GUARD_SECONDS, MAX_AGE, RETIRING_SECONDS

@@ -7,7 +7,8 @@ from affiant.server.admin.roles import Role
 from affiant.server.console.actions.issuing.apis import ROWS
 from affiant.server.console.api import at
 from affiant.server.console.pages.page import page
-from affiant.server.console.show import exports, members, probing, protect
+from affiant.server.console.show.guards import probing, protect
+from affiant.server.console.show.records import exports, members
 from affiant.server.console.view import View
 from affiant.server.registry import fields
 from affiant.server.request.http import Answer

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from affiant.server.console.pages.page import page
-from affiant.server.console.show import exports, timeline
+from affiant.server.console.show import timeline
+from affiant.server.console.show.records import exports
 from affiant.server.console.view import View
 from affiant.server.keys import calendar
 from affiant.server.request.http import Answer

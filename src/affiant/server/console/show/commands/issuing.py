@@ -19,9 +19,25 @@ def _change_api(names: Names, body: Body) -> list[str]:
     return ["api", "update", names["identifier"], *default, *options(fields.API, body)]
 
 
+def _revoke(_: Names, body: Body) -> list[str]:
+    kind, of = body["kind"], body.get("client_id")
+    if kind == "all":
+        return ["revoke", "--all"]
+    return ["revoke", *(["--client", of] if of is not None else []), f"--{kind}", body["value"]]
+
+
+def _invite(_: Names, body: Body) -> list[str]:
+    rows = [("--scope", "scope"), ("--resource", "resources")]
+    words = [word for option, member in rows for one in body.get(member, ()) for word in (option, one)]
+    return ["invitation", "new", *words, "--uses", str(body["uses"]), "--expires-in", str(body["lifetime_seconds"])]
+
+
 COMMANDS = (
     Command("POST", "/apis", _new_api),
     Command("PATCH", "/apis/{identifier}", _change_api),
+    Command("POST", "/revocations", _revoke),
+    Command("POST", "/initial-access-tokens", _invite),
+    Command("DELETE", "/initial-access-tokens/{id}", lambda names, _: ["invitation", "revoke", names["id"]]),
     Command("POST", "/signing-keys", _rotate),
     Command("DELETE", "/signing-keys/{kid}", lambda names, _: ["signing-key", "remove", names["kid"]]),
 )

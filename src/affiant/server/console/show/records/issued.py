@@ -25,13 +25,14 @@ class Issued(NamedTuple):
 
     def sentence(self, of: str) -> str:
         """Return in words how many tokens `of` something this is: "of the client billing"."""
-        least = "" if self.is_all else "at least "
+        least = "" if self.is_all else "At least "
         if not self.total:
             return f"No token {of} was issued in the last hour." if self.is_all else f"Tokens {of} were not counted."
         most = ", ".join(f"{name} ({count:,})" for name, count in self.by_client.most_common(5))
         more = len(self.by_client) - 5
         rest = f" and {more:,} more" if more > 0 else ""
-        return f"{least}{self.total:,} tokens {of} were issued in the last hour, to {most}{rest}.".capitalize()
+        words = "token {} was" if self.total == 1 else "tokens {} were"
+        return f"{least}{self.total:,} {words.format(of)} issued in the last hour, to {most}{rest}."
 
 
 async def find(api: Api, has: Has, *, client_id: str | None = None) -> Issued:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from affiant.errors import ConfigError
-from affiant.server.console.show.undoing import none_of
+from affiant.server.console.show.records.undoing import none_of
 from affiant.server.console.view import Form
 from affiant.server.registry import kinds
 from affiant.server.registry.federation.fields import ConditionsMember, option_values

@@ -1,0 +1,1 @@
+"""How an API verifies its tokens, and whether it does."""
