@@ -21,6 +21,7 @@ REFUSED = "refused"
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LAST = 1e11  # seconds since 1970 that the admin API accepts
+_LONGEST = 10**9  # seconds that the admin API accepts
 LOOK_SECONDS = 1.0
 _PAGE = 1000
 _DAYS = {"today": 0, "yesterday": 1}
@@ -38,6 +39,21 @@ class Instant(click.ParamType[float]):
         return min(max(found, 0.0), _LAST)
 
 
+class Duration(click.ParamType[int]):
+    """Seconds, given as 90d, 12h or 45m."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = _AGO.fullmatch(str(value))
+        seconds = _seconds(found) if found is not None else 0
+        if not 0 < seconds <= _LONGEST:
+            self.fail(f"{value!r} is not a time: write 90d, 12h or 45m", param, ctx)
+        return seconds
+
+
 def parse_instant(text: str, now: float) -> float | None:
     """Return the instant that this text means now, in UTC, or None."""
     if text.isascii() and text.isdigit():
@@ -45,7 +61,7 @@ def parse_instant(text: str, now: float) -> float | None:
     if text == "now":
         return now
     if (ago := _AGO.fullmatch(text)) is not None:
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}).total_seconds()
+        return now - _seconds(ago)
     if text in _DAYS:
         return now // 86_400 * 86_400 - _DAYS[text] * 86_400
     try:
@@ -53,6 +69,10 @@ def parse_instant(text: str, now: float) -> float | None:
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def _seconds(ago: re.Match[str]) -> int:
+    return int(timedelta(**{_UNITS[ago[2]]: int(ago[1])}).total_seconds())
 
 
 class Selection(Value, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,17 +154,25 @@ def update(name: str, place: Place, **options: Any) -> None:
 
 
 @client.command("list")
+@click.option("--unused", type=records.Duration(), metavar="TIME", help="only those not used for so long: 90d, 12h")
 @admin_options
-def list_(place: Place) -> None:
-    """List the services and their last use."""
-    show_list(place.all("/clients"), _LISTING)
+def list_(unused: int | None, place: Place) -> None:
+    """List the services and their use.
+
+    Tokens and refusals are those of the last 24 hours. A service that was registered lately is not unused.
+
+    \b
+    affiant client list
+    affiant client list --unused 90d
+    """
+    show_list(place.all("/clients", unused_for=unused), _LISTING if unused is None else _UNUSED)
 
 
 @client.command("show")
 @click.argument("name")
 @admin_options
 def show_(name: str, place: Place) -> None:
-    """Show a service and its public keys.
+    """Show a service, its public keys and its use.
 
     It never shows a secret.
     """
@@ -395,12 +403,14 @@ def _cells(found: Mapping[str, Any]) -> tuple[object, ...]:
     last = instant(at) if at is not None else "never" if uses == 0 else ""
     state = "enabled" if found["enabled"] else "disabled"
     method, scope = found["token_endpoint_auth_method"], " ".join(found["scope"])
-    return found["client_id"], found.get("client_name") or "", state, method, last, uses or "", scope
+    day = (found.get("tokens_24h") or "", found.get("refusals_24h") or "")
+    return found["client_id"], found.get("client_name") or "", state, method, last, *day, uses or "", scope
 
 
 _LISTING = Listing(
-    ("CLIENT", "NAME", "STATE", "AUTHENTICATION", "LAST USED", "USES", "SCOPE"),
+    ("CLIENT", "NAME", "STATE", "AUTHENTICATION", "LAST USED", "TOKENS 24H", "REFUSED 24H", "USES", "SCOPE"),
     _cells,
     _line,
     "no clients: affiant client new NAME",
 )
+_UNUSED = replace(_LISTING, empty="every client was used in that time, or is newer")

@@ -44,6 +44,13 @@ class Api(_ApiMembers):
     created_at: int
 
 
+class UsedApi(Api):
+    """An API with its use, which is not registered and does not change the ETag."""
+
+    tokens_24h: int = Field(default=0, description="issued for it in 24 hours, the present one included")
+    tokens_30d: int = Field(default=0, description="issued for it in 30 days (UTC), today included")
+
+
 @takes(fields.API)
 class ApiNew(In):
     """An API to be registered; the first one is the default unless it says otherwise."""
@@ -115,6 +122,13 @@ class UsedClient(Client):
 
     uses: int | None = Field(default=None, description="how often it authenticated, with all keys and secrets")
     last_used_at: int | None = None
+    tokens_24h: int = Field(default=0, description="issued in 24 hours, the present one included")
+    refusals_24h: int = Field(default=0, description="refused token requests in its name, proved or not")
+    tokens_30d: int = Field(default=0, description="issued in 30 days (UTC), today included")
+    refusals_30d: int = 0
+    advice: str | None = Field(
+        default=None, description="how to ask less often, for a client that asks for a token on every call"
+    )
 
 
 class ChangedClient(Client):

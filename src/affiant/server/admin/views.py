@@ -10,7 +10,7 @@ from affiant.server.admin import documents, roles
 from affiant.server.keys import calendar
 from affiant.server.registry import fields
 from affiant.server.registry.credentials import keys as client_keys
-from affiant.storage.records import Api, Client, ClientKey, KeyUse, SigningKey
+from affiant.storage.records import Api, Client, ClientKey, SigningKey
 
 
 def client(record: Client, now: float) -> documents.Client:
@@ -23,15 +23,6 @@ def client(record: Client, now: float) -> documents.Client:
             documents.ClientSecret(id=s.id, created_at=s.created_at, expires_at=s.expires_at) for s in record.secrets
         ],
         **fields.CLIENT.render(record),
-    )
-
-
-def used(shown: documents.Client, uses: Sequence[KeyUse]) -> documents.UsedClient:
-    """Add the uses of a client's credentials, added up."""
-    return documents.UsedClient(
-        **shown.model_dump(),
-        uses=sum(use.count for use in uses),
-        last_used_at=max((use.last_at for use in uses), default=None),
     )
 
 

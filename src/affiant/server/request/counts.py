@@ -23,6 +23,7 @@ from affiant.storage.history.counts import (
     ISSUED,
     KEY,
     LATENCY,
+    OBSERVED,
     OTHER,
     REFUSED,
     SERVER,
@@ -47,9 +48,9 @@ AGES: Final = (*map(str, _AGES), _END)
 USUAL_AGES: Final = frozenset(AGES[AGES.index("0") : AGES.index("60")])
 
 
-# Decisions that differ in nothing that is counted: minute, client_id, endpoint, outcome, reason, credential, APIs, and
-# the places in LATENCIES and AGES.
-_Cell = tuple[int, str, str, str, str | None, str | None, str | None, int, int | None]
+# Decisions that differ in nothing that is counted: minute, client_id, endpoint, outcome, reason, credential, observed
+# breaches, APIs, and the places in LATENCIES and AGES.
+_Cell = tuple[int, str, str, str, str | None, str | None, tuple[str, ...], str | None, int, int | None]
 _Key = tuple[str, str, str, int, str]  # of a Count
 
 
@@ -73,13 +74,19 @@ class Counts:
         """Count a decision: a refusal, if it has a reason; `credential` proved the client, and counts as used."""
         notes = request.notes
         caller, iat, now = notes.caller, notes.iat, int(request.now)
+        observed: tuple[str, ...]
+        if caller is None:
+            client_id, observed = self._claimed(notes), ()
+        else:
+            client_id, observed = caller.client_id, caller.observed
         cell: _Cell = (
             now // 60,
-            caller.client_id if caller is not None else self._claimed(notes),
+            client_id,
             request.endpoint,
             notes.outcome if reason is None else REFUSED,
             reason,
             credential,
+            observed,
             notes.resource if reason is None else None,  # until then it is only what the client asks for
             bisect_left(_LATENCIES, (time.perf_counter() - request.started) * 1000) if reason is None else 0,
             bisect_left(_AGES, now - iat) if iat.__class__ in _NUMBER else None,
@@ -92,7 +99,7 @@ class Counts:
     def _begin(self, cell: _Cell) -> None:
         if len(self._cells) >= MAX_CELLS:
             minute, _, endpoint, outcome, reason, *_ = cell
-            cell = (minute, SERVER, endpoint, outcome, reason, None, None, *cell[-2:])
+            cell = (minute, SERVER, endpoint, outcome, reason, None, (), None, *cell[-2:])
         self._cells[cell] = self._cells.get(cell, 0) + 1
 
     def _claimed(self, notes: Notes) -> str:
@@ -149,11 +156,12 @@ class Counts:
 
 def _keys(cell: _Cell) -> Iterator[_Key]:
     """Yield the keys of all counts that a decision belongs to."""
-    minute, client_id, endpoint, outcome, reason, credential, resource, latency, age_at = cell
+    minute, client_id, endpoint, outcome, reason, credential, observed, resource, latency, age_at = cell
     at = {unit: begin(unit, minute * 60) for unit in UNITS}
     kind, label = (OTHER, f"{endpoint} {outcome}") if endpoint != TOKEN else (outcome, reason or "")
     age = AGES[age_at] if age_at is not None else None
-    facts = ((kind, label), (LATENCY, LATENCIES[latency] if kind == ISSUED else None), (AGE, age))
+    breaches = [(OBSERVED, code) for code in observed]
+    facts = ((kind, label), (LATENCY, LATENCIES[latency] if kind == ISSUED else None), (AGE, age), *breaches)
     apis = resource.split() if resource and kind == ISSUED else ()
     for unit in UNITS:
         yield from ((SERVER, unit, fact, at[unit], value) for fact, value in facts if value is not None)
@@ -166,7 +174,8 @@ def _keys(cell: _Cell) -> Iterator[_Key]:
         yield client_id, HOUR, KEY, at[HOUR], credential
     if age is not None and age not in USUAL_AGES:
         yield client_id, DAY, AGE, at[DAY], age
-    yield from ((client_id, DAY, API, at[DAY], api) for api in apis)
+    by_day = [*breaches, *((API, api) for api in apis)]
+    yield from ((client_id, DAY, fact, at[DAY], value) for fact, value in by_day)
 
 
 def _row(key: _Key, count: int) -> Count:

@@ -22,8 +22,9 @@ OTHER: Final = "other"  # requests to the other endpoints, by endpoint and outco
 LATENCY: Final = "latency"  # issued tokens, by the upper bound in milliseconds of the time that they took
 AGE: Final = "age"  # verified assertions, by the upper bound in seconds of their age (now - iat)
 KEY: Final = "key"  # uses of a client's credentials, by the name that KeyUse has for it
+OBSERVED: Final = "observed"  # requests that a stricter rule would have refused, by the code of that reason
 API: Final = "api"  # issued tokens, by the identifier of the API
-KINDS: Final = (ISSUED, REFUSED, OTHER, LATENCY, AGE, KEY, API)
+KINDS: Final = (ISSUED, REFUSED, OTHER, LATENCY, AGE, KEY, OBSERVED, API)
 
 SERVER: Final = ""  # the client_id of the counts of the whole server
 _HOUR, _DAY = SECONDS[HOUR], SECONDS[DAY]

@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 
+import click
 import pytest
 
-from affiant.cli.operations.records import ALL, Instant, Selection, parse_instant
+from affiant.cli.operations.records import ALL, Duration, Instant, Selection, parse_instant
 
 NOW = datetime(2026, 11, 28, 13, 30, tzinfo=UTC).timestamp()
 DAY, HOUR = 86_400, 3600
@@ -44,6 +45,23 @@ def test_invalid_time_is_refused(text: str) -> None:
 def test_time_is_limited_as_in_the_admin_api() -> None:
     read = Instant().convert
     assert [read(text, None, None) for text in ("999999w", "9" * 400, "1900-01-01")] == [0.0, 1e11, 0.0]
+
+
+def test_a_duration_is_in_seconds() -> None:
+    read = Duration().convert
+    assert [read(text, None, None) for text in ("90d", "12h", "45m", "2w", "1s")] == [
+        7_776_000,
+        43_200,
+        2700,
+        1_209_600,
+        1,
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "90", "0d", "-1d", "999999w", "today", "2026-11-21"])
+def test_invalid_duration_is_refused(text: str) -> None:
+    with pytest.raises(click.UsageError, match="write 90d"):
+        Duration().convert(text, None, None)
 
 
 @pytest.mark.parametrize(

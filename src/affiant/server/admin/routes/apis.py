@@ -1,5 +1,6 @@
 """APIs, the audiences of tokens; and the grants, each client with each API that it may request tokens for."""
 
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ from affiant.server.admin.documents import ApiChanges, ApiNew
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, IfMatch, Routes
+from affiant.server.admin.routes.usage import used
+from affiant.server.admin.routes.usage.used import Used
 from affiant.server.keys import signing_keys
 from affiant.server.registry import fields, kinds
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
@@ -25,14 +28,15 @@ OfApi = Annotated[str | None, Field(max_length=512, description="only those for 
 Identifier = Annotated[str, Field(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
 
 
-@APIS("GET /apis", Role.VIEWER, answers=models.page(documents.Api), is_list=True)
+@APIS("GET /apis", Role.VIEWER, answers=models.page(documents.UsedApi), is_list=True)
 async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
-    """List the APIs, by identifier."""
+    """List the APIs, by identifier, with how each one is used."""
+    uses = await used.find_apis(call)
 
     async def fetch(after: str, limit: int) -> list[Api]:
         return [api for api in await call.context.store.apis.list() if api.identifier > after][:limit]
 
-    source = Source(fetch, attrgetter("identifier"), lambda api: [views.api(api)])
+    source = Source(fetch, attrgetter("identifier"), lambda api: [_with_use(api, uses)])
     return await lists.answer(call, limit, cursor, source)
 
 
@@ -56,10 +60,17 @@ def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
     return built
 
 
-@APIS("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.Api, refuses=UNKNOWN)
+@APIS("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.UsedApi, refuses=UNKNOWN)
 async def show_api(call: Call, identifier: Identifier) -> Any:
-    """Show an API."""
-    return changes.tagged(call, views.api(await get(call, identifier)))
+    """Show an API, and how it is used."""
+    found = await get(call, identifier)
+    changes.tagged(call, views.api(found))
+    return _with_use(found, await used.find_apis(call))
+
+
+def _with_use(api: Api, uses: Mapping[str, Used]) -> documents.UsedApi:
+    of = uses.get(api.identifier, Used())
+    return documents.UsedApi(**views.api(api).model_dump(), tokens_24h=of.tokens_24h, tokens_30d=of.tokens_30d)
 
 
 @APIS("PATCH /apis/{identifier:path}", Role.OWNER, answers=documents.Api, refuses=OF_CHANGES)

@@ -1,10 +1,10 @@
 """Clients, the services that may request tokens; and their keys and secrets, rotated without a gap."""
 
 import json
-from collections import defaultdict
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet, describe
@@ -24,6 +24,8 @@ from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.federation import rules
 from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, ClientId, IfMatch, Routes
+from affiant.server.admin.routes.usage import used
+from affiant.server.admin.routes.usage.used import Used
 from affiant.server.explain import near
 from affiant.server.registry import clients, fields, kinds
 from affiant.server.registry.clients import Registered
@@ -32,28 +34,39 @@ from affiant.server.registry.credentials import keys as client_keys
 from affiant.server.registry.credentials.actions import Action
 from affiant.server.registry.fields import By
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
-from affiant.storage.records import Client, KeyUse, NotFound
+from affiant.storage.records import Client, NotFound
 from affiant.storage.registry import OtherClient
 
 CLIENTS, CREDENTIALS = Routes("clients"), Routes("credentials")
-_Row = tuple[Client, Sequence[KeyUse]]
+_Row = tuple[Client, Used | None]  # None: not in this list
+_SCANNED = 10_000  # clients read for one page of those that are unused
+UnusedFor = Annotated[
+    int | None, Field(ge=1, le=10**9, description="seconds: only clients that were not used for so long, or ever since")
+]
 
 
 @CLIENTS("GET /clients", Role.VIEWER, answers=models.page(documents.UsedClient), is_list=True)
-async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
-    """List the clients, by name, with how each one is used."""
+async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None, unused_for: UnusedFor = None) -> Any:
+    """List the clients, by name, with how each one is used. With `unused_for`, a page may be short and have a next."""
+    since = call.now - unused_for if unused_for is not None else None
 
     async def fetch(after: str, limit: int) -> list[_Row]:
         found = await call.context.store.clients.list(after=after, limit=limit)
-        uses: defaultdict[str, list[KeyUse]] = defaultdict(list)
-        for use in await call.context.store.key_uses.list(*(client.client_id for client in found)):
-            uses[use.client_id].append(use)
-        return [(client, uses[client.client_id]) for client in found]
+        names = [client.client_id for client in found]
+        if since is None:
+            uses = await used.find(call, names)
+        else:
+            uses = await used.find_last(call, names)
+            unused = [client.client_id for client in found if uses[client.client_id].is_unused(client, since)]
+            uses = await used.find(call, unused)
+        return [(client, uses.get(client.client_id)) for client in found]
 
     def show(row: _Row) -> list[documents.UsedClient]:
-        return [views.used(views.client(row[0], call.now), row[1])]
+        client, use = row
+        return [used.with_use(views.client(client, call.now), use)] if use is not None else []
 
-    return await lists.answer(call, limit, cursor, Source(fetch, lambda row: row[0].client_id, show))
+    source = Source(fetch, lambda row: row[0].client_id, show, scan=_SCANNED if since is not None else 0)
+    return await lists.answer(call, limit, cursor, source)
 
 
 @CLIENTS("POST /clients", Role.OWNER, answers=documents.RegisteredClient, status=201, refuses=TAKEN)
@@ -95,7 +108,8 @@ async def show_client(call: Call, client_id: ClientId) -> Any:
     """Show a client: its members, its public keys, and how it is used. No secret is shown."""
     found = await get(call, client_id)
     shown = changes.tagged(call, views.client(found, call.now))
-    return views.used(shown, await call.context.store.key_uses.list(client_id))
+    uses = await used.find(call, [client_id])
+    return used.with_use(shown, uses[client_id], await used.find_asking(call, found))
 
 
 @CLIENTS("PATCH /clients/{client_id}", Role.OPERATOR, answers=documents.ChangedClient, refuses=OF_CHANGES)

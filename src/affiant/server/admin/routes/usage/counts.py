@@ -1,0 +1,77 @@
+"""The counts by minute, hour and day, for plots."""
+
+from functools import partial
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import Field
+
+from affiant.errors import Rejected
+from affiant.reasons import Reason
+from affiant.server.admin.roles import Role
+from affiant.server.admin.routes import clients
+from affiant.server.admin.routes.operation import UNKNOWN, Call, Routes
+from affiant.server.admin.routes.usage import documents
+from affiant.server.admin.routes.usage.documents import Kind, Unit
+from affiant.server.registry.kinds import MAX_CLIENT_ID
+from affiant.server.request.http import Answer
+from affiant.storage.history.counts import API, KINDS, SECONDS, SERVER, Count, Selection, begin
+
+COUNTS = Routes("counts")
+MAX_POINTS = 1500  # of one series: a day of minutes, two months of hours
+_USUAL_POINTS = {"minute": 60, "hour": 24, "day": 30}
+_POINTS_AT_ONCE = 60
+Instant = Annotated[int | None, Field(ge=0, le=10**11, description="seconds since 1970")]
+Client = Annotated[
+    str | None, Field(max_length=MAX_CLIENT_ID, description="of this client; of the whole server when left out")
+]
+
+
+@COUNTS("GET /counts", Role.VIEWER, answers=documents.Counts, is_long=True, refuses=UNKNOWN)
+async def list_counts(
+    call: Call,
+    unit: Unit = "hour",
+    since: Instant = None,
+    until: Instant = None,
+    client_id: Client = None,
+    kind: Annotated[Kind | None, Field(description="all kinds when left out")] = None,
+) -> Any:
+    """List how often something happened, by minute, hour or day: at most 1,500 of them, by default the latest.
+
+    Minutes are kept for two days, and for the whole server only; hours for 31 days, those of a client for two; days for
+    400 days, those of a client for 31.
+    """
+    if client_id is not None:
+        await clients.get(call, client_id)
+    start, end = _span(call, unit, since, until)
+    kinds = (kind,) if kind is not None else _kinds(call, client_id)
+    series: dict[tuple[str, str], list[tuple[int, int]]] = {}
+
+    def add(count: Count) -> None:
+        series.setdefault((count.kind, count.label), []).append((count.at, count.count))
+
+    piece = SECONDS[unit] * _POINTS_AT_ONCE
+    for first in range(start, end, piece):
+        selection = Selection(unit, first, min(first + piece, end), (client_id or SERVER,), kinds)
+        await call.context.reads.each(partial(call.context.store.counts.list, selection), add)
+    shown = [
+        {"kind": kind, "label": label, "total": sum(count for _, count in points), "points": points}
+        for (kind, label), points in sorted(series.items())
+    ]
+    document = {"unit": unit, "since": start, "until": end, "client_id": client_id, "series": shown}
+    return Answer(200, {}, body=msgspec.json.encode(document))
+
+
+def _span(call: Call, unit: str, since: int | None, until: int | None) -> tuple[int, int]:
+    """Return the first instant and the one after the last, in whole units before and one second after."""
+    end = until if until is not None else call.now + 1
+    start = begin(unit, since if since is not None else end - SECONDS[unit] * _USUAL_POINTS[unit])
+    if not 0 < end - start <= MAX_POINTS * SECONDS[unit]:
+        raise Rejected(Reason.ADMIN_QUERY, expected=f"since before until, and at most {MAX_POINTS:,} {unit}s before it")
+    return max(start, 0), end
+
+
+def _kinds(call: Call, client_id: str | None) -> tuple[str, ...]:
+    # Attack: the identifiers of other teams' APIs, for a caller who is limited to his own.
+    is_limited = client_id is None and call.who.teams is not None
+    return tuple(kind for kind in KINDS if not (is_limited and kind == API))
