@@ -46,6 +46,7 @@ def test_first_token(enter: Enter, new: Server) -> None:
     curl = page.locator("#curl").inner_text()
     hand.press("Get a token here")
     expect(page.get_by_text("The token has arrived.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Your first token")).to_contain_text("done")
     expect(page.locator("#answer")).to_contain_text('"access_token"')
     assert hand.clicks <= MOST_CLICKS
 

@@ -69,7 +69,7 @@ async function ask() {
   const text = await response.text();
   find("answer").textContent = `HTTP ${response.status}\n${pretty(text)}`;
   find("exchange").hidden = false;
-  await swap(location.pathname, ["arrived"]);
+  await swap(location.pathname, ["arrived", "first-token"]);
 }
 
 function pretty(text) {
