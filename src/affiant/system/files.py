@@ -10,17 +10,32 @@ import select
 import shlex
 import stat
 import time
+from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 from affiant.errors import ConfigError
 
 PIPE_SECONDS = 30.0  # for the command that writes into a pipe, which may ask for a passphrase
+SUFFIX, VERSION = ".affiant.json", 1  # of a credentials file
+_MAX_NAME = 160  # characters; with the suffix and that of a temporary file, every file system takes it
 _ROOT = 0
 _MAX_SECRET = 1 << 20  # bytes
 # Permissions of others that are not harmless: to read, and to write.
 _OTHERS = 0o066
 _WRITE = 0o022
 _WORLD = 0o006
+
+
+def file_name(client_id: str) -> str:
+    """Return the name of a client's credentials file: its client_id, percent-encoded as in a URL, and the suffix.
+
+    Attack: a client_id such as ../x or /etc/x writes outside of the folder. The name has no slash.
+    """
+    name = quote(client_id, safe="")
+    if len(name) > _MAX_NAME:
+        name = f"{name[:_MAX_NAME]}-{sha256(client_id.encode()).hexdigest()[:16]}"
+    return f"{name}{SUFFIX}"
 
 
 def read_private(path: Path, *, what: str, variable: str) -> bytes:

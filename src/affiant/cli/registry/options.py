@@ -18,7 +18,6 @@ from affiant.jose.strict_json import parse_object
 from affiant.server.registry.fields import Member
 from affiant.server.registry.kinds import Choice, Conditions, Flag, JwkSet, Kind, Names, Number
 
-_BINDINGS = ("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens")
 _LONGEST_FILE = 1 << 16  # bytes, as the server takes
 # A server elsewhere may know other values than this version.
 _JUDGED_BY_SERVER = ("grant_types", "token_endpoint_auth_signing_alg")
@@ -157,7 +156,7 @@ def _type_of(row: Member) -> click.ParamType[Any] | None:
     if row.metavar == "FILE":
         return _Document() if isinstance(row.kind, JwkSet) else _Content()
     if isinstance(row.kind, Flag):
-        return _Flag(("optional", "required") if row.name in _BINDINGS else ("false", "true"))
+        return _Flag(row.words)
     return _type(row.kind)
 
 

@@ -10,10 +10,8 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from affiant.client.cache.stores.kept import mark_of
 from affiant.client.token import NotPickled
@@ -21,22 +19,21 @@ from affiant.errors import ConfigError, LocalError
 from affiant.oauth import names
 from affiant.signers import sources
 from affiant.signers.forms import key_files, spelling
-from affiant.system.files import denied, read_private
+from affiant.system.files import SUFFIX, VERSION, denied, file_name, read_private
+
+__all__ = ["ENVIRONMENT", "SUFFIX", "VERSION", "Credentials", "file_name", "put_private", "read"]
 
 if TYPE_CHECKING:  # a kept token is read without it
     from affiant.client.protocol.options import Options
     from affiant.client.protocol.presented import Presented
 
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
-VERSION = 1
 _PRIVATE = 0o600
 _LEFT_SECONDS = 60.0  # after which the draft of another process is taken for left behind
-SUFFIX = ".affiant.json"
 GET_ONE = "affiant enroll (an operator gives you a ticket), or  affiant client new  at the server"
 _NEXT = f"name another, or get one: {GET_ONE}"
 _KEY_ALONE = "with a key alone, set AFFIANT_ISSUER, AFFIANT_CLIENT_ID and  AFFIANT_KEY=file:PATH"
 _KEYS = frozenset({"key", "next_key", "old_key"})
-_MAX_NAME = 160  # characters; with the suffix and that of a temporary file, every file system takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,17 +210,6 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def file_name(client_id: str) -> str:
-    """Return the name of a client's credentials file: its client_id, percent-encoded as in a URL, and the suffix.
-
-    Attack: a client_id such as ../x or /etc/x writes outside of the folder. The name has no slash.
-    """
-    name = quote(client_id, safe="")
-    if len(name) > _MAX_NAME:
-        name = f"{name[:_MAX_NAME]}-{sha256(client_id.encode()).hexdigest()[:16]}"
-    return f"{name}{SUFFIX}"
 
 
 def read(path: Path) -> Credentials:

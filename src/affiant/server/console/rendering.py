@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from affiant.server.console import static
 from affiant.server.console.show import times
+from affiant.server.console.show.snippets import handover
+from affiant.system.files import file_name
 from affiant.system.version import __version__
 
 
@@ -33,6 +35,9 @@ class Renderer:
             "duration": times.duration,
             "clock": times.clock,
             "cut": lambda text, length: text if len(text) <= length else f"{text[:length]}…",
+            "unquoted": unquote,
+            "file_of": lambda client: file_name(client["client_id"]),
+            "handover": handover.members,
             "count": lambda number: f"{number:,}",
             "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
         }

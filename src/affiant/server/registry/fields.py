@@ -23,6 +23,7 @@ from affiant.storage.records import Api, Client, Rule, Trust
 
 Record = TypeVar("Record", Client, Api, Trust, Rule)
 RFC_7591 = "RFC 7591 2"
+_BINDING = ("optional", "required")
 
 
 class By(Flag):
@@ -51,6 +52,7 @@ class Member:
     option: str | None = None
     metavar: str | None = None
     at_register: kinds.ScopeText | None = None
+    words: tuple[str, str] = ("false", "true")  # of a flag, on the command line
 
     def parse(self, value: object) -> Any:
         """Return the typed value; raise ConfigError with the name of the member."""
@@ -233,6 +235,7 @@ CLIENT = Table[Client](
         by=By.ALL,
         source="RFC 9449 5.2",
         option="--dpop",
+        words=_BINDING,
     ),
     Member(
         "tls_client_certificate_bound_access_tokens",
@@ -241,6 +244,7 @@ CLIENT = Table[Client](
         by=By.ALL,
         source="RFC 8705 3.4",
         option="--certificate-bound",
+        words=_BINDING,
     ),
     _subject(subject.DN, "DN", "the subject of its certificate, such as CN=billing,O=Example"),
     _subject(subject.SAN_DNS, "NAME", "a host name in its certificate"),

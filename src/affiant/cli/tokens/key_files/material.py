@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from affiant.cli.output import warn_left_out
-from affiant.cli.registry import public_keys
 from affiant.errors import ConfigError
 from affiant.jose import jwk, keys
 from affiant.jose.key_set import MAX_MEMBERS
 from affiant.jose.keys import PrivateKey, PublicKey
+from affiant.server.registry.credentials import given
 from affiant.signers import opening, sources
 from affiant.signers.forms import documents, spelling
 from affiant.signers.password import Password
@@ -102,7 +102,7 @@ def _find_public(text: str, members: dict[str, Any] | None, alg: str | None) -> 
     if any("PRIVATE" in label or label == spelling.PKCS12 for label in labels):
         return None
     if "CERTIFICATE" in labels:
-        return public_keys.parse_certificate(text.encode(), "the file")
+        return given.parse_certificate(text.encode(), "the file")
     return keys.parse_public_pem(text.encode(), alg=alg) if "PUBLIC KEY" in labels else None
 
 

@@ -1,7 +1,6 @@
 """Clients, the services that may request tokens; and their keys and secrets, rotated without a gap."""
 
 import json
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -23,7 +22,16 @@ from affiant.server.admin.documents import (
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.federation import rules
-from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, ClientId, IfMatch, Routes
+from affiant.server.admin.routes.operation import (
+    OF_CHANGES,
+    OF_SECRETS,
+    TAKEN,
+    UNKNOWN,
+    Call,
+    ClientId,
+    IfMatch,
+    Routes,
+)
 from affiant.server.admin.routes.usage import used
 from affiant.server.admin.routes.usage.used import Used
 from affiant.server.explain import near
@@ -226,29 +234,29 @@ async def list_client_keys(call: Call, client_id: ClientId) -> Any:
     return [{**members, "jwk": json.loads(key.jwk)} for members, key in zip(held, found.keys, strict=True)]
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys", Role.OPERATOR, answers=documents.Client, status=201, refuses=UNKNOWN)
-async def start_key_rotation(call: Call, client_id: ClientId, wanted: KeyNew) -> Any:
+@CREDENTIALS("POST /clients/{client_id}/keys", Role.OPERATOR, answers=documents.Client, status=201, refuses=OF_SECRETS)
+async def start_key_rotation(call: Call, client_id: ClientId, wanted: KeyNew, if_match: IfMatch = None) -> Any:
     """Add a client's next key; those before stay good until the rotation is completed."""
     added = client_keys.build(parse_public_jwk(wanted.jwk), now=call.now, not_before=wanted.not_before)
-    return await _change(call, client_id, actions.add_key(added))
+    return await _change(call, client_id, actions.add_key(added), if_match)
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys/complete", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
-async def complete_key_rotation(call: Call, client_id: ClientId, wanted: KeyCompleted) -> Any:
+@CREDENTIALS("POST /clients/{client_id}/keys/complete", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+async def complete_key_rotation(call: Call, client_id: ClientId, wanted: KeyCompleted, if_match: IfMatch = None) -> Any:
     """Retire a client's old key; the tokens that it obtained live until they expire."""
-    return await _change(call, client_id, actions.retire_key(wanted.kid, overlap=wanted.overlap))
+    return await _change(call, client_id, actions.retire_key(wanted.kid, overlap=wanted.overlap), if_match)
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys/cancel", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
-async def cancel_key_rotation(call: Call, client_id: ClientId, wanted: KeyNamed) -> Any:
+@CREDENTIALS("POST /clients/{client_id}/keys/cancel", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+async def cancel_key_rotation(call: Call, client_id: ClientId, wanted: KeyNamed, if_match: IfMatch = None) -> Any:
     """Take a client's new key back."""
-    return await _change(call, client_id, actions.cancel_key(wanted.kid))
+    return await _change(call, client_id, actions.cancel_key(wanted.kid), if_match)
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys/revoke", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
-async def revoke_client_key(call: Call, client_id: ClientId, wanted: KeyNamed) -> Any:
+@CREDENTIALS("POST /clients/{client_id}/keys/revoke", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+async def revoke_client_key(call: Call, client_id: ClientId, wanted: KeyNamed, if_match: IfMatch = None) -> Any:
     """End a key that an attacker may have, and every token that it obtained."""
-    return await _change(call, client_id, actions.revoke_key(wanted.kid))
+    return await _change(call, client_id, actions.revoke_key(wanted.kid), if_match)
 
 
 @CREDENTIALS(
@@ -256,40 +264,44 @@ async def revoke_client_key(call: Call, client_id: ClientId, wanted: KeyNamed) -
     Role.OPERATOR,
     answers=documents.RegisteredClient,
     status=201,
-    refuses=UNKNOWN,
+    refuses=OF_SECRETS,
 )
-async def start_secret_rotation(call: Call, client_id: ClientId, wanted: SecretNew) -> Any:
+async def start_secret_rotation(call: Call, client_id: ClientId, wanted: SecretNew, if_match: IfMatch = None) -> Any:
     """Give a client its next secret, which is in this answer and nowhere else ever; the old one stays good."""
     client = await get(call, client_id)
     action, text = actions.add_secret(
         client, call.context.master_key, now=call.now, name=wanted.id, old_expires_at=wanted.old_expires_at
     )
-    changed = await _change(call, client_id, action)
+    changed = await _change(call, client_id, action, if_match)
     return documents.RegisteredClient(**changed.model_dump(), client_secret=text)
 
 
-@CREDENTIALS("POST /clients/{client_id}/secrets/complete", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
-async def complete_secret_rotation(call: Call, client_id: ClientId) -> Any:
+@CREDENTIALS("POST /clients/{client_id}/secrets/complete", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+async def complete_secret_rotation(call: Call, client_id: ClientId, if_match: IfMatch = None) -> Any:
     """End a client's old secret."""
-    return await _change(call, client_id, actions.retire_secret())
+    return await _change(call, client_id, actions.retire_secret(), if_match)
 
 
-@CREDENTIALS("POST /clients/{client_id}/secrets/cancel", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
-async def cancel_secret_rotation(call: Call, client_id: ClientId) -> Any:
+@CREDENTIALS("POST /clients/{client_id}/secrets/cancel", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+async def cancel_secret_rotation(call: Call, client_id: ClientId, if_match: IfMatch = None) -> Any:
     """End a client's new secret, and keep the old one."""
-    return await _change(call, client_id, actions.cancel_secret())
+    return await _change(call, client_id, actions.cancel_secret(), if_match)
 
 
-@CREDENTIALS("POST /clients/{client_id}/secrets/revoke", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
-async def revoke_client_secret(call: Call, client_id: ClientId, wanted: SecretNamed) -> Any:
+@CREDENTIALS("POST /clients/{client_id}/secrets/revoke", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+async def revoke_client_secret(call: Call, client_id: ClientId, wanted: SecretNamed, if_match: IfMatch = None) -> Any:
     """End a secret that an attacker may have, and every token that it obtained."""
-    return await _change(call, client_id, actions.revoke_secret(wanted.id))
+    return await _change(call, client_id, actions.revoke_secret(wanted.id), if_match)
 
 
-async def _change(call: Call, client_id: str, action: Action) -> documents.Client:
+async def _change(call: Call, client_id: str, action: Action, if_match: str | None) -> documents.Client:
     await get(call, client_id)  # its refusal says which client was perhaps meant
     record = changes.record(call, f"client {client_id}", outcome=action.outcome)
-    # Judged within the commit: a client that has a role by then is for owners only.
-    allow = partial(owners.check_escalation, call)
+
+    def allow(stored: Client) -> None:
+        changes.check_match(if_match, views.client(stored, call.now))
+        # Judged within the commit: a client that has a role by then is for owners only.
+        owners.check_escalation(call, stored)
+
     changed = await actions.commit(call.context.store, client_id, action, record=record, allow=allow)
-    return views.client(changed, call.now)
+    return changes.tagged(call, views.client(changed, call.now))

@@ -21,6 +21,7 @@ from affiant.server.registry.kinds import MAX_CLIENT_ID
 __all__ = ["Call", "ClientId", "IfMatch", "Operation", "Routes"]
 # What operations refuse with, in addition to the reasons of all.
 UNKNOWN, TAKEN = (Reason.ADMIN_NOT_FOUND,), (Reason.ADMIN_EXISTS,)
+OF_SECRETS = (*UNKNOWN, Reason.ADMIN_CHANGED)
 OF_CHANGES = (*UNKNOWN, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER)
 _PLACES = ("path", "query", "header", "body")  # mistakes are listed in this order
 IfMatch = Annotated[

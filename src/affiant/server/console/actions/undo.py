@@ -2,6 +2,7 @@
 
 from affiant.errors import ConfigError
 from affiant.server.console.actions.action import action
+from affiant.server.console.actions.clients.state import by_rule
 from affiant.server.console.api import Api, Ask, at
 from affiant.server.console.show.records import undoing
 from affiant.server.console.view import Form
@@ -14,6 +15,8 @@ async def undo(api: Api, form: Form) -> Ask:
         raise ConfigError("this cannot be undone: it was no change of members alone")
     path = at(undoing.PATHS[change.kind], change.name)
     now = await api.read(path)
+    if stuck := [member for member, value in change.before.items() if value is None]:
+        raise ConfigError(f"this cannot be undone: {', '.join(stuck)} cannot be emptied")
     if any(now.document.get(member) != value for member, value in change.after.items()):
         raise ConfigError(f"{change.kind} {change.name} was changed again since then: undo the later change first")
-    return Ask("PATCH", path, change.before, now.etag)
+    return Ask("PATCH", path, by_rule(change.before, now.document), now.etag)

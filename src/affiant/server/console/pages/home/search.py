@@ -40,7 +40,7 @@ def _where(base: str, hit: dict[str, Any]) -> str:
     link = build_link(base)
     kind, name = hit["kind"], hit["name"]
     if kind == "key":
-        return link("clients", hit["client_id"], tab="keys")
+        return link("clients", hit["client_id"], tab="credentials")
     if kind == "signing key":
         return link("keys")
     if kind == "token":

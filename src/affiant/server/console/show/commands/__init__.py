@@ -20,8 +20,16 @@ def command(ask: Ask) -> str | None:
         found = compile_path(one.path).fullmatch(ask.path) if one.method == ask.method else None
         if found is not None:
             names = {name: unquote(text) for name, text in found.groupdict().items()}
-            return shlex.join(["affiant", *one.words(names, {**(ask.body or {}), **(ask.query or {})})])
+            members = {**(ask.body or {}), **(ask.query or {})}
+            return _line(one.words(names, members), one.given(members))
     return None
+
+
+def _line(words: list[str], given: object) -> str:
+    """Return the line for a shell; a document that the command reads follows, in one line of JSON."""
+    line = shlex.join(["affiant", *words])
+    # The shell reads it as it is up to a line with the last word alone, which no JSON is.
+    return f"{line} <<'JSON'\n{json.dumps(given)}\nJSON" if given is not None else line
 
 
 def curl(ask: Ask, issuer: str) -> str:

@@ -7,17 +7,24 @@ from typing import Any, NamedTuple
 
 from affiant.server.registry.federation.fields import ConditionsMember, option_values
 from affiant.server.registry.fields import Member, Table
+from affiant.server.registry.kinds import Flag, Number
 
 Body = dict[str, Any]
 Names = Mapping[str, str]
+STDIN = "/dev/stdin"  # the file of an option whose value is too long for a word
 
 
 class Command(NamedTuple):
-    """The command of an operation; `words` returns its words, from the names in the path, the body and the query."""
+    """The command of an operation.
+
+    `words` returns its words, from the names in the path, and the members of body and query. `given` returns the
+    document that it reads from standard input, if it does.
+    """
 
     method: str
     path: str
     words: Callable[[Names, Body], list[str]]
+    given: Callable[[Body], Any] = lambda _: None
 
 
 def options(table: Table[Any], members: Mapping[str, Any]) -> list[str]:
@@ -30,12 +37,21 @@ def options(table: Table[Any], members: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def named(*names: str) -> list[str]:
+    """Return the arguments of a command, its last words: a name may begin as an option does."""
+    return ["--", *names] if any(name.startswith("-") for name in names) else [*names]
+
+
 def _option(row: Member, value: Any) -> list[str]:
-    option = str(row.option)
-    if isinstance(row, ConditionsMember):
-        return [word for text in option_values(value) for word in (option, text)]
-    if "/" in option or value is None:
-        return [option.partition("/")[0 if value else 2]]
     values = value if isinstance(value, list) else [value]
-    texts = [("yes" if one else "no") if isinstance(one, bool) else str(one) for one in values]
-    return [word for text in (texts or [""]) for word in (option, text)]
+    if isinstance(row, ConditionsMember):
+        values = option_values(value)
+    return [word for one in (values or [""]) for word in (str(row.option), _text(row, one))]
+
+
+def _text(row: Member, value: Any) -> str:
+    if isinstance(row.kind, Flag):
+        return row.words[bool(value)]
+    if isinstance(row.kind, Number) and not value:
+        return row.kind.word
+    return str(value)

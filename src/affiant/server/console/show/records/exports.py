@@ -7,13 +7,14 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping
 from typing import Any
 
 from affiant.server.console.api import Refusal
 from affiant.server.console.view import View
 from affiant.server.request.http import Answer
 
+Keep = Callable[[Mapping[str, Any]], bool]
 Messages = AsyncGenerator[MutableMapping[str, Any], None]
 FORMAT = "format"  # of the query: jsonl or csv
 _TYPES = {"jsonl": b"application/jsonl", "csv": b"text/csv; charset=utf-8"}
@@ -27,10 +28,12 @@ def is_wanted(view: View) -> bool:
     return view.query.text(FORMAT) in _TYPES
 
 
-async def stream(view: View, path: str, name: str, query: Mapping[str, Any] | None = None) -> Answer:
+async def stream(
+    view: View, path: str, name: str, query: Mapping[str, Any] | None = None, *, keep: Keep | None = None
+) -> Answer:
     """Return all of this list of the admin API in the format that the visitor asks for, as the file of this name.
 
-    Without a format it is JSON Lines. Raises Refusal if the admin API refuses.
+    Without a format it is JSON Lines. `keep` chooses among the rows. Raises Refusal if the admin API refuses.
     """
     chosen = view.query.text(FORMAT) or "jsonl"
     messages = _read(view, path, query or {})
@@ -44,7 +47,7 @@ async def stream(view: View, path: str, name: str, query: Mapping[str, Any] | No
         {},
         [(b"content-disposition", disposition), (b"x-content-type-options", b"nosniff")],
         media_type=_TYPES[chosen],
-        stream=_whole(messages) if chosen == "jsonl" else _csv(messages),
+        stream=_lines(messages, keep) if chosen == "jsonl" else _csv(_lines(messages, keep)),
     )
 
 
@@ -78,11 +81,22 @@ async def _whole(messages: Messages) -> AsyncGenerator[bytes, None]:
                 yield body
 
 
-async def _csv(messages: Messages) -> AsyncGenerator[bytes, None]:
+async def _lines(messages: Messages, keep: Keep | None) -> AsyncGenerator[bytes, None]:
+    """Yield the lines, whole ones; all of them, or those of the rows to keep."""
+    left = b""
+    async with contextlib.aclosing(_whole(messages)) as pieces:
+        async for piece in pieces:
+            *whole, left = (left + piece).split(b"\n")
+            if kept := [line for line in whole if keep is None or keep(json.loads(line))]:
+                yield b"".join(line + b"\n" for line in kept)
+
+
+async def _csv(lines: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """Yield the table of these objects; its columns are the members of the first one."""
     names: list[str] = []
-    async with contextlib.aclosing(_whole(messages)) as pieces:
-        async for rows in _rows(pieces):
+    async with contextlib.aclosing(lines):
+        async for piece in lines:
+            rows = [_flat(json.loads(line)) for line in piece.splitlines()]
             text = io.StringIO()
             writer = csv.writer(text)
             if not names:
@@ -90,14 +104,6 @@ async def _csv(messages: Messages) -> AsyncGenerator[bytes, None]:
                 writer.writerow(names)
             writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
             yield text.getvalue().encode()
-
-
-async def _rows(pieces: AsyncGenerator[bytes, None]) -> AsyncIterator[list[dict[str, Any]]]:
-    left = b""
-    async for piece in pieces:
-        *whole, left = (left + piece).split(b"\n")
-        if rows := [_flat(json.loads(line)) for line in whole if line]:
-            yield rows
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

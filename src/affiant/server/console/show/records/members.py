@@ -17,7 +17,7 @@ _YES, _NO = "yes", "no"
 
 
 class Field(NamedTuple):
-    """One field: `kind` is select, number, lines or text."""
+    """One field: `kind` is select, boxes, number, lines or text; of boxes, `value` has those that are ticked."""
 
     name: str
     meaning: str
@@ -26,9 +26,10 @@ class Field(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
-def fields(rows: Iterable[Member], document: Mapping[str, Any] | None = None) -> list[Field]:
-    """Return the fields for these members, with the values of this document."""
-    return [_field(row, (document or {}).get(row.name)) for row in rows]
+def fields(rows: Iterable[Member], document: Mapping[str, Any] | None = None, typed: Form | None = None) -> list[Field]:
+    """Return the fields for these members, with the values of this document, or what was typed in this form."""
+    found = [_field(row, (document or {}).get(row.name)) for row in rows]
+    return [one._replace(value=_typed_again(typed, one)) for one in found] if typed is not None else found
 
 
 def read(form: Form, rows: Iterable[Member], document: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -38,9 +39,15 @@ def read(form: Form, rows: Iterable[Member], document: Mapping[str, Any] | None 
     """
     found = {row.name: _read(form, row) for row in rows if form.has(row.name)}
     if document is not None:
+        if emptied := [name for name, value in found.items() if value is None and document.get(name) is not None]:
+            raise ConfigError(f"{emptied[0]} cannot be emptied")
         now = {row.name: _shown(row, document.get(row.name)) for row in rows}
         return {name: value for name, value in found.items() if value != now[name]}
     return {name: value for name, value in found.items() if value not in ("", [], {}, 0, None)}
+
+
+def _typed_again(form: Form, field: Field) -> str:
+    return "\n".join(form.words(field.name)) if field.kind == "boxes" else form.text(field.name)
 
 
 def _shown(row: Member, value: Any) -> Any:
@@ -67,6 +74,8 @@ def _kind(row: Member) -> tuple[str, tuple[str, ...]]:
         return "select", row.kind.words
     if isinstance(row.kind, kinds.Flag):
         return "select", (_YES, _NO)
+    if isinstance(row.kind, kinds.Names) and isinstance(row.kind.item, kinds.Choice):
+        return "boxes", row.kind.item.words
     if isinstance(row.kind, kinds.Number):
         return "number", ()
     is_long = isinstance(row.kind, kinds.Names | kinds.JwkSet) or isinstance(row, ConditionsMember)
@@ -84,7 +93,7 @@ def _read(form: Form, row: Member) -> Any:
         return _items(form, row)
     if isinstance(row.kind, kinds.JwkSet):
         return _object(form, row)
-    return form.text(row.name)
+    return form.text(row.name) or none_of(row)
 
 
 def _number(form: Form, row: Member) -> int:

@@ -1,0 +1,5 @@
+"""What may be done to clients."""
+
+from affiant.server.console.actions.clients import bulk, credentials, registering, state
+
+__all__ = ["bulk", "credentials", "registering", "state"]

@@ -1,0 +1,5 @@
+"""The pages of clients."""
+
+from affiant.server.console.pages.clients import client, listing, new
+
+__all__ = ["client", "listing", "new"]

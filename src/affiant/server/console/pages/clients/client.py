@@ -1,0 +1,133 @@
+"""The page of a client: one tab at a time, each with what it needs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from affiant.server.admin.roles import identifier
+from affiant.server.console.actions.clients import figures, state
+from affiant.server.console.api import Refusal, at
+from affiant.server.console.pages.page import page
+from affiant.server.console.show import snippets
+from affiant.server.console.show.records import members
+from affiant.server.console.view import Form, View
+from affiant.server.request.http import Answer
+
+Client = dict[str, Any]
+_CLIENT = "/clients/{}"
+_EVENTS = 50
+_MANY = 1000  # APIs
+
+
+@page("/clients/{client_id}")
+async def show_client(view: View, client_id: str) -> Answer:
+    return await _show(view, client_id, view.query.text("tab"))
+
+
+@state.change.shows_again
+async def show_settings_again(view: View, refusal: Refusal) -> Answer:
+    """Show the settings with a refusal, and what was typed."""
+    return await _show(view, view.form.text("client_id"), "settings", refusal)
+
+
+async def _show(view: View, client_id: str, tab: str, refusal: Refusal | None = None) -> Answer:
+    found = await view.api.read(at(_CLIENT, client_id))
+    tab = tab if tab in TABS else "overview"
+    shown = await TABS[tab](view, found.document)
+    return view.show(
+        "clients/client.html",
+        status=refusal.status if refusal is not None else 200,
+        client=found.document,
+        etag=found.etag,
+        tab=tab,
+        tabs=NAMES,
+        refusal=refusal,
+        **shown,
+    )
+
+
+async def _overview(view: View, client: Client) -> dict[str, Any]:
+    name = client["client_id"]
+    last = await figures.last_hour(view.api, name, now=view.now)
+    changed = await view.api.get("/audit", endpoint="admin", client_id=name, limit=1)
+    return {"figures": last, "changed": changed["items"], "limits": _limits(client)}
+
+
+async def _credentials(view: View, client: Client) -> dict[str, Any]:
+    held = await view.api.get(at(f"{_CLIENT}/keys", client["client_id"]))
+    live = [key for key in held if key["state"] != "revoked"]
+    ends = {key["thumbprint"]: key["expires_at"] for key in client["keys"]}
+    secrets = [one for one in client["secrets"] if one["expires_at"] is None or one["expires_at"] > view.now]
+    return {
+        "live": live,
+        "revoked": [key for key in held if key["state"] == "revoked"],
+        "ends": ends,
+        "old": [key for key in live if "safe_to_complete" in key],
+        "newest": live[-1] if live else None,
+        "secrets": secrets,
+    }
+
+
+async def _permissions(view: View, client: Client) -> dict[str, Any]:
+    apis = (await view.api.get("/apis", limit=_MANY))["items"]
+    known = {scope for api in apis for scope in api["scopes"]}
+    return {
+        "apis": apis,
+        "admin": identifier(view.issuer),
+        "unknown": [scope for scope in client["scope"] if scope not in known],
+        "unknown_apis": sorted({*client["resources"]} - {api["identifier"] for api in apis}),
+    }
+
+
+async def _use(view: View, client: Client) -> dict[str, Any]:
+    apis = (await view.api.get("/apis", limit=_MANY))["items"]
+    return {"snippets": snippets.build(client, view.issuer, apis)}
+
+
+async def _events(view: View, client: Client) -> dict[str, Any]:
+    found = await view.api.get(
+        "/audit", client_id=client["client_id"], limit=_EVENTS, cursor=view.query.maybe("cursor")
+    )
+    return {"records": [one["record"] for one in found["items"]], "following": found["next"]}
+
+
+async def _settings(view: View, client: Client) -> dict[str, Any]:
+    typed: Form | None = view.form if view.method == "POST" else None
+    return {"inputs": members.fields(state.SETTINGS, client, typed)}
+
+
+def _limits(client: Client) -> list[str]:
+    """Return what limits the client's tokens, each as a sentence."""
+    said = []
+    if client["access_token_lifetime"]:
+        said.append(f"its tokens live {client['access_token_lifetime']:,} s at most")
+    if client["token_budget"]:
+        verb = "refused" if client["budget"] == "enforce" else "recorded"
+        said.append(f"beyond {client['token_budget']:,} tokens in an hour they are {verb}")
+    if client["dpop_bound_access_tokens"]:
+        said.append("its tokens are bound to a key (DPoP)")
+    if client["tls_client_certificate_bound_access_tokens"]:
+        said.append("its tokens are bound to its certificate")
+    if client["profile"]:
+        said.append(f"the profile {client['profile']}")
+    said += [f"the rule {rule} is observed, not enforced" for rule in client["observe"]]
+    return said
+
+
+NAMES = {
+    "overview": "Overview",
+    "credentials": "Credentials",
+    "permissions": "Permissions",
+    "use": "Use it",
+    "events": "Events",
+    "settings": "Settings",
+}
+TABS: dict[str, Callable[[View, Client], Awaitable[dict[str, Any]]]] = {
+    "overview": _overview,
+    "credentials": _credentials,
+    "permissions": _permissions,
+    "use": _use,
+    "events": _events,
+    "settings": _settings,
+}
