@@ -39,3 +39,20 @@ def test_a_token_is_not_searched(enter: Enter) -> None:
     page = visit.go(f"/search?q={assertion}")
     expect(page.get_by_role("status").first).to_contain_text("It was not searched")
     assert assertion not in page.content()
+
+
+def test_chart_follows_what_happens(enter: Enter) -> None:
+    """A token that is asked for elsewhere is on the page without a reload; its bar leads to the request."""
+    visit = enter()
+    server = visit.server
+    server.affiant("client", "new", "charted", "--scope", "orders.read")
+    server.affiant("token", "-c", "charted.affiant.json", "--no-cache")
+    page = visit.go("/")
+    refused = page.locator("#chart").get_by_role("link", name="assertion.lifetime")
+    expect(refused).to_have_count(0)
+    proof = server.proof("charted") | {"client_assertion": server.assertion("charted", lifetime=86_400)}
+    assert server.token(**proof, grant_type="client_credentials").status_code == 401
+    expect(refused.first).to_be_visible(timeout=20_000)
+    refused.first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Activity")
+    expect(page.get_by_role("cell", name="charted").first).to_be_visible()

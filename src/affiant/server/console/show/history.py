@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 ISSUED, REFUSED, LATENCY = "issued", "refused", "latency"  # kinds of counts
-Counts = Sequence[Mapping[str, Any]]  # of GET /counts: each has at, kind, label and count
+Counts = Sequence[Mapping[str, Any]]  # each has at, kind, label and count
 _MARKS = {60: "%H:%M", 3600: "%a %H:%M"}
 _DATE = "%b %d, %H:%M"
 
@@ -60,6 +60,15 @@ class Window(NamedTuple):
             if 0 <= place < len(sums):
                 sums[place] += one["count"]
         return sums
+
+
+def read(document: Mapping[str, Any]) -> Counts:
+    """Return the counts of the answer of GET /counts, one by one."""
+    return [
+        {"at": at, "kind": one["kind"], "label": one["label"], "count": count}
+        for one in document["series"]
+        for at, count in one["points"]
+    ]
 
 
 def of_kind(counts: Counts, kind: str, label: str | None = None) -> list[Mapping[str, Any]]:

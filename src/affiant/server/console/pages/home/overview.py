@@ -1,16 +1,45 @@
 """The overview: what the server does now, and what needs attention."""
 
+from __future__ import annotations
+
 from affiant.server.admin.roles import Role
 from affiant.server.console.actions.action import see_other
-from affiant.server.console.pages.home import first
+from affiant.server.console.api import Api
+from affiant.server.console.pages.home import chart, figures, first
 from affiant.server.console.pages.page import page
+from affiant.server.console.rendering import build_link
+from affiant.server.console.show import history, plots
+from affiant.server.console.show.history import SPANS, Counts, Span, Window
 from affiant.server.console.view import View
 from affiant.server.request.http import Answer
+
+_HOUR = SPANS["1h"]
 
 
 @page("/")
 async def show_overview(view: View) -> Answer:
-    found = await first.find(view.api, view.issuer)
-    if view.visitor.role is Role.OWNER and not found.is_set_up:
-        return see_other(f"{view.base}/setup")
-    return view.show("home/overview.html", first=found)
+    recent = await _counts(view.api, _HOUR, view.now)
+    begun = None
+    if not recent:
+        begun = await first.find(view.api, view.issuer)
+        if view.visitor.role is Role.OWNER and not begun.is_set_up:
+            return see_other(f"{view.base}/setup")
+    name = view.query.text("span") if view.query.text("span") in SPANS else "1h"
+    span = SPANS[name]
+    counts = recent if span is _HOUR else await _counts(view.api, span, view.now)
+    drawn = chart.build(counts, Window.ending(view.now, span), span.title, build_link(view.base))
+    return view.show(
+        "home/overview.html",
+        begun=begun,
+        figures=figures.build(recent, Window.ending(view.now, _HOUR)),
+        any=bool(history.total(counts)),
+        plot=plots.stacked_bars(drawn),
+        legend=plots.legend(drawn),
+        chosen=name,
+        spans=SPANS,
+    )
+
+
+async def _counts(api: Api, span: Span, now: float) -> Counts:
+    window = Window.ending(now, span)
+    return history.read(await api.get("/counts", unit=span.unit, since=window.since, until=window.until))
