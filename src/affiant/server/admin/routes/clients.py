@@ -117,7 +117,8 @@ async def show_client(call: Call, client_id: ClientId) -> Any:
     found = await get(call, client_id)
     shown = changes.tagged(call, views.client(found, call.now))
     uses = await used.find(call, [client_id])
-    return used.with_use(shown, uses[client_id], await used.find_asking(call, found))
+    asking = await used.find_asking(call, [client_id])
+    return used.with_use(shown, uses[client_id], asking.get(client_id))
 
 
 @CLIENTS("PATCH /clients/{client_id}", Role.OPERATOR, answers=documents.ChangedClient, refuses=OF_CHANGES)

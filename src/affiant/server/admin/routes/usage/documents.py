@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from affiant.server.admin.models import Out
+from affiant.server.admin.routes.usage import finding
 
 Unit = Literal["minute", "hour", "day"]
 Kind = Literal["issued", "refused", "other", "latency", "age", "key", "observed", "api"]
@@ -27,3 +28,22 @@ class Counts(Out):
     until: int
     client_id: str | None = Field(description="null: the whole server")
     series: list[CountSeries]
+
+
+class AttentionItem(Out):
+    """One trouble, and what mends it."""
+
+    kind: Literal[finding.RANKED]  # type: ignore[valid-type]
+    noun: Literal["client", "trust", "signing_key"]
+    subject: str = Field(description="the name of the client or trust, or the kid of the key")
+    sentence: str
+    figures: dict[str, int | str]
+    fix: str | None = Field(description="a command that mends it, or shows more")
+
+
+class Attention(Out):
+    """What needs attention."""
+
+    items: list[AttentionItem]
+    more: dict[str, int] = Field(description="by kind, how many there are that are not in `items`")
+    scanned_at: int | None = Field(description="when all clients were read last; null: not yet")

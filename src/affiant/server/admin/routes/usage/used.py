@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from affiant.storage.history.counts import API, DAY, HOUR, ISSUED, REFUSED, SECO
 from affiant.storage.records import Client, KeyUse
 
 PAGE_OF_DOCS = "docs/how-to/counts.md"
-_OFTEN = 60  # tokens in an hour; a client that asks for fewer is no burden
+OFTEN = 60  # tokens in an hour; a client that asks for fewer is no burden
 _TOO_OFTEN = 10  # times as many tokens as are needed
 
 
@@ -105,7 +105,7 @@ class Asking:
 
     @property
     def is_too_often(self) -> bool:
-        return self.tokens >= _OFTEN and self.tokens > _TOO_OFTEN * self.needed
+        return self.tokens >= OFTEN and self.tokens > _TOO_OFTEN * self.needed
 
     @property
     def sentence(self) -> str:
@@ -117,15 +117,23 @@ class Asking:
         )
 
 
-async def find_asking(call: Call, client: Client) -> Asking:
-    """Return how often this client asked, in the last whole hour or in this one."""
-    named = (client.client_id,)
-    counts = call.context.store.counts
-    rows = await counts.list(Selection(*hours(call.now, 2), named, (ISSUED,)))
-    totals = await counts.totals(Selection(*days(call.now, 2), named, (API,)))
-    lives = [_lifetime(call, client, total.label) for total in totals] or [_lifetime(call, client, "")]
-    needed = sum(math.ceil(SECONDS[HOUR] / seconds) for seconds in lives)
-    return Asking(max((row.count for row in rows), default=0), needed, min(lives))
+async def find_asking(call: Call, client_ids: Sequence[str]) -> dict[str, Asking]:
+    """Return how often each of these clients asked, in the last whole hour or in this one."""
+    counts, named = call.context.store.counts, tuple(client_ids)
+    tokens: Counter[str] = Counter()
+    for row in await counts.list(Selection(*hours(call.now, 2), named, (ISSUED,))):
+        tokens[row.client_id] = max(tokens[row.client_id], row.count)
+    apis: defaultdict[str, list[str]] = defaultdict(list)
+    for total in await counts.totals(Selection(*days(call.now, 2), named, (API,))):
+        apis[total.client_id].append(total.label)
+    found = {}
+    for client_id in named:
+        client = await call.context.store.clients.find(client_id)
+        if client is not None:
+            lives = [_lifetime(call, client, identifier) for identifier in apis[client_id] or [""]]
+            needed = sum(math.ceil(SECONDS[HOUR] / seconds) for seconds in lives)
+            found[client_id] = Asking(tokens[client_id], needed, min(lives))
+    return found
 
 
 def with_use(shown: documents.Client, used: Used, asking: Asking | None = None) -> documents.UsedClient:

@@ -1,0 +1,42 @@
+"""What needs attention, as detectors find it: one kind of trouble with one client, trust or key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+KEY_ENDS: Final = "key_ends"
+SIGNING_KEY_DUE: Final = "signing_key_due"
+TRUST_KEYS_OLD: Final = "trust_keys_old"
+REFUSED_OFTEN: Final = "refused_often"
+CLOCK_SKEWED: Final = "clock_skewed"
+NO_CACHE: Final = "no_cache"
+SHARED_SECRET: Final = "shared_secret"  # noqa: S105 - a name
+WOULD_BREAK: Final = "would_break"
+UNUSED: Final = "unused"
+# The most urgent first: what stops a service, what makes it fail now, what wastes, what is weak, what can go.
+RANKED: Final = (
+    KEY_ENDS, SIGNING_KEY_DUE, TRUST_KEYS_OLD, REFUSED_OFTEN, CLOCK_SKEWED, NO_CACHE, WOULD_BREAK, SHARED_SECRET,
+    UNUSED,
+)  # fmt: skip
+DAY_SECONDS: Final = 86_400
+Figures = dict[str, int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One trouble; `weight` ranks it among those of its kind, the highest first."""
+
+    kind: str
+    noun: str  # client, trust or signing_key
+    subject: str
+    sentence: str  # what is the matter; the subject is not repeated
+    weight: float
+    figures: Figures = field(default_factory=dict)
+    fix: str | None = None  # a command
+    team: str | None = None  # that owns the subject
+
+    @property
+    def place(self) -> tuple[int, float, str]:
+        """The order of the list."""
+        return RANKED.index(self.kind), -self.weight, self.subject
