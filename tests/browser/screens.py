@@ -20,6 +20,7 @@ SCREENS = (
     Screen("client", "/clients/{client}"),
     Screen("activity", "/activity"),
     Screen("activity with filters", "/activity?outcome=refused&client_id=partner-acme"),
+    Screen("debugger", "/debugger"),
     Screen("event", "/events/{trace}"),
     Screen("settings", "/settings"),
 )

@@ -34,6 +34,8 @@ class Renderer:
             "machine": times.machine,
             "duration": times.duration,
             "clock": times.clock,
+            "moment": times.moment,
+            "capfirst": lambda text: text[:1].upper() + text[1:],
             "cut": lambda text, length: text if len(text) <= length else f"{text[:length]}…",
             "unquoted": unquote,
             "file_of": lambda client: file_name(client["client_id"]),

@@ -1,6 +1,6 @@
 """The console of one node, visited in this process: its ASGI application on a store in memory."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class Desk:
 
     async def record(self, trace_id: str, outcome: Any = "issued", **members: Any) -> None:
         """Add a record to the audit log."""
-        given = {"at": NOW, "endpoint": "token", "milliseconds": 1.5} | members
+        given: dict[str, Any] = {"at": NOW, "endpoint": "token", "milliseconds": 1.5} | members
         await self.store.ledger.claim(Entry(AuditRecord(trace_id=trace_id, outcome=outcome, **given)))
 
 
@@ -50,6 +50,3 @@ async def desk() -> AsyncIterator[Desk]:
     async with httpx2.AsyncClient(transport=transport, base_url=ISSUER, cookies=COOKIES) as http:
         yield Desk(store, console, http)
     await store.close()
-
-
-Make = Callable[..., Any]

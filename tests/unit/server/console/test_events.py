@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.admin import ADMIN, ISSUER, MASTER, NOW
@@ -20,12 +21,12 @@ HOSTILE = "<img src=x onerror=alert(1)>\"'"
 ORDERS = "https://orders.example"
 
 
-async def register(desk: Desk, **more: object) -> PrivateKey:
+async def register(desk: Desk, **more: Any) -> PrivateKey:
     """A client with a key, and an API."""
     await desk.store.apis.add(Api(ORDERS, "orders", ("orders.read", "orders.write"), is_default=True, created_at=NOW))
     key = keys.generate("ES256")
     wanted = Client("billing", "private_key_jwt", scope=("orders.read",), resources=(ORDERS,))
-    made = clients.build(wanted, keys=[key.public()], master_key=MASTER, now=NOW)
+    made = clients.build(wanted, keys=(key.public(),), master_key=MASTER, now=NOW)
     await desk.store.clients.add(replace(made.client, **more))
     return key
 

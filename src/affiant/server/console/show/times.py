@@ -16,6 +16,12 @@ def utc(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def moment(value: object) -> str:
+    """Return the instant that a claim has, whatever was given as one; nothing for what is none."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return utc(float(value)) if is_number and isinstance(value, int | float) and 0 <= value < LAST else ""
+
+
 def clock(at: float) -> str:
     """Return the time of a day, such as 18:05:07.250."""
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]

@@ -1,5 +1,5 @@
 """Decisions: the list of all, live; one of them and why; and a request that was pasted."""
 
-from affiant.server.console.pages.events import activity, event
+from affiant.server.console.pages.events import activity, debugger, event
 
-__all__ = ["activity", "event"]
+__all__ = ["activity", "debugger", "event"]

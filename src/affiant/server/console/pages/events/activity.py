@@ -56,7 +56,7 @@ async def stream_activity(view: View) -> Answer:
 @page("/activity/export")
 async def export_activity(view: View) -> Answer:
     lines = view.api.lines("/audit", **Filters(view.query).chosen)
-    first = await anext(lines, [])  # so that a refusal is a page
+    first: list[Any] = await anext(lines, [])  # so that a refusal is a page
     kind = "csv" if view.query.text("format") == "csv" else "jsonl"
     name = f"activity-{times.machine(view.now).replace(':', '')}.{kind}"
     headers = [(b"content-disposition", f'attachment; filename="{name}"'.encode())]
