@@ -9,6 +9,7 @@ from tests.browser.conftest import NARROW, Enter
 from tests.process import Server
 
 from affiant.jose import keys
+from affiant.oauth import assertion
 from affiant.server.registry.directory import FRESH_SECONDS
 
 GRANT = {"grant_type": "client_credentials"}
@@ -95,4 +96,72 @@ def test_pause(enter: Enter) -> None:
     expect(page.locator("#rows tr")).to_have_count(3)
     assert page.locator("#rows time[data-local]").count() == 3
     assert page.evaluate("getComputedStyle(document.querySelector('#rows td')).animationName") == "none"
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+
+
+def test_debugger(enter: Enter) -> None:
+    """A pasted assertion is judged; moved in time it becomes valid; a file gives its last request."""
+    visit = enter()
+    server = visit.server
+    server.affiant("client", "new", "early", "--scope", "orders.read")
+    now = time.time() + 1800
+    late = assertion.build("early", issuer=server.issuer, signer=server.key("early"), now=now, lifetime=60)
+    page = visit.go("/debugger")
+    page.get_by_label("An assertion, an access token").fill(late)
+    page.get_by_role("button", name="Judge it").first.click()
+    expect(page.locator("#judged h2").first).to_contain_text("assertion.issued_in_future")
+    expect(page.locator("tr.wrong", has_text="iat")).to_be_visible()
+    expect(page.get_by_text("✓ +30 min")).to_be_visible()
+    page.locator("#offset").fill("1800")
+    expect(page.locator("#judged h2").first).to_have_text("Accepted")
+    assert late not in page.url
+    entry = {"url": f"{server.issuer}/token", "method": "POST", "headers": [], "postData": {"text": "grant_type=x"}}
+    har = json.dumps({"log": {"entries": [{"request": entry, "response": {"content": "x" * 70_000}}]}})
+    page.locator("#file").set_input_files({"name": "a.har", "mimeType": "text/plain", "buffer": har.encode()})
+    expect(page.locator("#judged h2").first).to_contain_text("request.content_type")
+
+
+def test_build_one_and_send_it(enter: Enter) -> None:
+    """A key is made in the tab, registered, and gets a token; its private half is in no request."""
+    visit = enter()
+    server = visit.server
+    server.affiant("client", "new", "tabbed", "--scope", "orders.read")
+    page = visit.go("/debugger")
+    bodies: list[str] = []
+    page.on("request", lambda request: bodies.append(request.post_data or ""))
+    page.get_by_role("button", name="Make a key in this tab").click()
+    page.locator("#client").fill("tabbed")
+    page.get_by_role("button", name="Judge it").last.click()
+    expect(page.locator("#judged h2").first).to_contain_text("key.unknown")
+    page.get_by_role("button", name="Register it at the client").click()
+    expect(page.locator("#registered")).to_contain_text("Registered")
+    time.sleep(1.2 * FRESH_SECONDS)
+    page.get_by_role("button", name="Send it to /token").click()
+    expect(page.locator("#received")).to_contain_text("HTTP 200")
+    expect(page.locator("#received")).to_contain_text("access_token")
+    expect(page.locator("#sent")).to_contain_text("client_assertion=ey")
+    assert not any('"d"' in body or "%22d%22" in body for body in bodies)
+    page.locator("#client").fill("nobody-like-this")
+    page.get_by_role("button", name="Register it at the client").click()
+    expect(page.locator("#registered")).to_contain_text("no client")
+    visit.expect("404")
+    page.locator("#client").fill("tabbed")
+    page.locator("#aud").fill("https://elsewhere.example")
+    page.get_by_role("button", name="Send it to /token").click()
+    expect(page.locator("#received")).to_contain_text("HTTP 401")
+    visit.expect("401")
+    page.get_by_role("link", name="What the server recorded").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("assertion.audience")
+
+
+def test_own_key_on_a_phone(enter: Enter) -> None:
+    """A credentials file is dropped: client and key are those of the file."""
+    visit = enter(viewport=NARROW)
+    server = visit.server
+    server.affiant("client", "new", "dropped", "--scope", "orders.read")
+    page = visit.go("/debugger")
+    page.locator("#key-file").set_input_files(server.folder / "dropped.affiant.json")
+    expect(page.locator("#client")).to_have_value("dropped")
+    page.get_by_role("button", name="Judge it").last.click()
+    expect(page.locator("#judged h2").first).to_have_text("Accepted")
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]

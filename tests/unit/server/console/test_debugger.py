@@ -9,7 +9,10 @@ import pytest
 from tests.admin import ISSUER, NOW
 from tests.unit.server.console.conftest import Desk
 from tests.unit.server.console.test_events import ORDERS, register
+from tests.zoo.caller import Caller, Clock
+from tests.zoo.mistakes import MISTAKES
 
+from affiant import testing
 from affiant.jose import base64url, compact
 from affiant.jose.keys import PrivateKey
 
@@ -107,30 +110,46 @@ async def test_access_token(desk: Desk) -> None:
     assert ORDERS in shown
 
 
-@pytest.mark.parametrize("member", ["iss", "sub", "aud", "jti", "exp", "more"])
-@pytest.mark.parametrize(
-    "value", [HOSTILE, [HOSTILE], {HOSTILE: HOSTILE}, 10**300, -1, 1.5e300, None, True, "\ud800", ""]
-)
-async def test_hostile_claims(desk: Desk, member: str, value: Any) -> None:
+ODD = (HOSTILE, [HOSTILE], {HOSTILE: HOSTILE}, 10**300, -1, 1.5e300, None, True, "\ud800", "")
+
+
+async def test_hostile_claims(desk: Desk) -> None:
     head = base64url.encode(json.dumps({"alg": "ES256", "kid": HOSTILE, "typ": HOSTILE}).encode())
-    claims = {"iss": "a", "sub": "a", "aud": ISSUER, "exp": NOW + 60, "jti": "j", member: value, HOSTILE: HOSTILE}
-    await judge(desk, f"{head}.{base64url.encode(json.dumps(claims).encode())}.{base64url.encode(bytes(64))}")
+    for member in ("iss", "sub", "aud", "jti", "exp", "more"):
+        for value in ODD:
+            claims = {"iss": "a", "sub": "a", "aud": ISSUER, "exp": NOW, "jti": "j", member: value, HOSTILE: HOSTILE}
+            payload = base64url.encode(json.dumps(claims).encode())
+            await judge(desk, f"{head}.{payload}.{base64url.encode(bytes(64))}")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        HOSTILE, "a.b.c", "..", "{", "{}", '{"log": {"entries": []}}', "curl '", "curl -d @secret.json https://as.example",
-        f"POST {HOSTILE} HTTP/1.1\n\n", f"curl 'http://[{HOSTILE}'", "\x00", "a" * 59_000, "." * 59_000, "=" * 20_000,
-        "{" * 20_000, f"client_id={HOSTILE}", "GET / HTTP/1.1\n\n", "[" * 20_000, "Bearer x", "client_id=a&client_id=b",
-    ],
+BROKEN = (
+    HOSTILE, "a.b.c", "..", "{", "{}", '{"log": {"entries": []}}', "curl '", "curl -d @secret.json https://as.example",
+    f"POST {HOSTILE} HTTP/1.1\n\n", f"curl 'http://[{HOSTILE}'", "\x00", "a" * 59_000, "." * 59_000, "=" * 20_000,
+    "{" * 20_000, f"client_id={HOSTILE}", "GET / HTTP/1.1\n\n", "[" * 20_000, "Bearer x", "client_id=a&client_id=b",
 )  # fmt: skip
-async def test_broken_input(desk: Desk, text: str) -> None:
-    answer = await desk.post("/debugger", request=text)
-    assert answer.status_code in (200, 422), answer.text
-    assert "<script>alert" not in answer.text
-    assert "<img src=x" not in answer.text
-    assert 'id="judged"' in answer.text
+
+
+async def test_broken_input(desk: Desk) -> None:
+    for text in BROKEN:
+        answer = await desk.post("/debugger", request=text)
+        assert answer.status_code in (200, 422), answer.text
+        assert "<script>alert" not in answer.text
+        assert "<img src=x" not in answer.text
+        assert 'id="judged"' in answer.text, text[:40]
+
+
+ZOO = [one for one in MISTAKES if one.client == "ec" and one.again is None and not one.stranger]
+
+
+async def test_common_mistakes(desk: Desk) -> None:
+    """The page gives the reason of every mistake of one client's code that people make."""
+    key = await register(desk)
+    clock = testing.Clock(NOW)
+    for mistake in ZOO:
+        caller = Caller("billing", ISSUER, key.key, Clock(clock, mistake.clock))
+        caller.early, caller.at_input, caller.at_signature = mistake.early, mistake.at_input, mistake.at_signature
+        shown = await judge(desk, caller.build().as_http())
+        assert f"Refused: <code>{mistake.reason.code}</code>" in shown, mistake.name
 
 
 async def test_too_large(desk: Desk) -> None:

@@ -1,6 +1,7 @@
 // Build an assertion in the tab, judge it, and send it. The private key is only in this module.
 import { judge } from "./debugger.js";
 import { generate, read, sign } from "./keys.js";
+import { parse } from "./swap.js";
 
 const at = (id) => document.getElementById(id);
 const section = at("builder");
@@ -86,6 +87,18 @@ at("send-it").addEventListener("click", async () => {
   const trace = answer.trace_id ?? response.headers.get("x-trace-id");
   at("event").hidden = !trace;
   if (trace) at("event").href = section.dataset.events + encodeURIComponent(trace);
+});
+
+// The page stays: with another one the key of this tab would be gone.
+at("register").addEventListener("submit", async (event) => {
+  if (event.submitter.name) {
+    event.target.target = "_blank";
+    return;
+  }
+  event.preventDefault();
+  const response = await fetch(event.target.action, { method: "POST", body: new URLSearchParams(new FormData(event.target)) });
+  const shown = parse(await response.text()).querySelector("main .note");
+  at("registered").textContent = response.ok ? "Registered. The server takes it within a second." : shown?.innerText ?? "Not registered";
 });
 
 at("build").hidden = false;

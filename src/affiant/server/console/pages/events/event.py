@@ -12,6 +12,7 @@ from affiant.server.console.pages.events import languages
 from affiant.server.console.pages.events.explained import MARKS, explain
 from affiant.server.console.pages.events.rows import Members, Row
 from affiant.server.console.pages.page import page
+from affiant.server.console.show import times
 from affiant.server.console.view import View
 from affiant.server.request.http import Answer
 
@@ -47,6 +48,7 @@ async def show_event(view: View, trace_id: str) -> Answer:
         sentence=_sentence(record),
         neighbours=await _neighbours(view, client) if client else [],
         client=client,
+        is_registered=record["client_id"] is not None or record["reason"] != Reason.CLIENT_UNKNOWN.code,
         marks=MARKS,
         languages=languages.NAMES,
     )
@@ -66,11 +68,13 @@ async def _neighbours(view: View, client: str) -> list[Row]:
 
 def _members(record: Members) -> list[tuple[str, str, bool]]:
     """Return the name, the text, and whether it is JSON, of each member."""
-    return [(name, _text(value, is_json=name in _JSON), name in _JSON) for name, value in record.items()]
+    return [(name, _text(name, value), name in _JSON) for name, value in record.items()]
 
 
-def _text(value: Any, *, is_json: bool) -> str:
-    if not is_json or not isinstance(value, str):
+def _text(name: str, value: Any) -> str:
+    if name == "at":
+        return f"{value} ({times.moment(value)})"
+    if name not in _JSON or not isinstance(value, str):
         return str(value)
     try:
         return json.dumps(json.loads(value), indent=2, ensure_ascii=False)
