@@ -84,10 +84,11 @@ def visitor(name: str = "ann", teams: frozenset[str] | None = None) -> Visitor:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(live, "SHARE", 1.0)
 
 
 async def news(tab: Tab) -> News:
-    return await asyncio.wait_for(tab.news.get(), 5)
+    return await asyncio.wait_for(tab.news.get(), 20)
 
 
 def live_of(desk: Desk) -> Live:
@@ -182,7 +183,7 @@ class Reader:
         return b"".join(message.get("body", b"") for message in self.sent).decode()
 
     async def until(self, wanted: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while wanted not in self.text:
                 self.came.clear()
                 await self.came.wait()
@@ -196,7 +197,7 @@ async def test_stream(desk: Desk) -> None:
     assert "id: 1\nevent: rows\ndata: {" in reader.text
     assert "<img src=x" not in reader.text
     reader.left.set()
-    await asyncio.wait_for(reader.running, 5)
+    await asyncio.wait_for(reader.running, 20)
     assert not live_of(desk)._tabs
 
 
@@ -204,5 +205,5 @@ async def test_stream_ends_with_the_process(desk: Desk) -> None:
     reader = Reader(desk)
     await reader.until("alive")
     desk.console._ending.set()
-    await asyncio.wait_for(reader.running, 1)
+    await asyncio.wait_for(reader.running, 5)
     assert reader.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}

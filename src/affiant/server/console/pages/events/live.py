@@ -22,7 +22,8 @@ from affiant.server.console.signin import Visitor
 log: logging.Logger = logging.getLogger(__name__)
 TABS, TABS_OF_ONE = 60, 12  # of one process, and of one visitor
 LOOK_SECONDS = 1.0  # between two looks
-SHARE = 0.02  # of the time, which the looks may take on a busy server
+SHARE = 0.02  # of the time, which the looks may take on a busy server,
+MOST_SECONDS = 10.0  # with no longer rest than this
 SHOWN = 100  # records of one look, and dots of the plot
 _WAITING = 4  # pieces of news that wait for a slow tab
 
@@ -100,7 +101,7 @@ class Live:
             except Exception:
                 log.exception("the live page could not look at the audit log")
             worked = time.perf_counter() - began
-            await asyncio.sleep(max(LOOK_SECONDS, worked * (1 / SHARE - 1)))
+            await asyncio.sleep(max(LOOK_SECONDS, min(worked * (1 / SHARE - 1), MOST_SECONDS)))
 
     async def _look(self) -> None:
         head = (await self._api(None).get("/audit/head"))["number"]
