@@ -15,6 +15,7 @@ def test_search(enter: Enter) -> None:
 
     box.fill("sough")
     box.press("Enter")
+    page.wait_for_url("**/search?q=sough")  # and its scripts have run
     page.keyboard.press("/")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")

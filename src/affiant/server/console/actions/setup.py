@@ -1,4 +1,4 @@
-"""The first API and the first client: as others, with all that is asked already filled in."""
+"""The first client: as others, with all that is asked already filled in."""
 
 import json
 
@@ -6,12 +6,6 @@ from affiant.errors import ConfigError
 from affiant.server.console.actions.action import action
 from affiant.server.console.api import Api, Ask
 from affiant.server.console.view import Form
-
-
-@action("setup.api", "Create your first API")
-async def create_api(_: Api, form: Form) -> Ask:
-    members = {"identifier": form.text("identifier"), "name": form.text("name"), "scopes": form.words("scopes")}
-    return Ask("POST", "/apis", members)
 
 
 @action("setup.client", "Create your first client")
