@@ -15,10 +15,10 @@ from tests.platforms.issuer import Issuer, signed
 from tests.platforms.traps import GOOD, TRAPS
 from tests.process import ORDERS, Server
 
-from affiant.cli.registry.trust import jobs
 from affiant.jose import compact
 from affiant.oauth import names
 from affiant.server.registry.federation.platforms import table
+from affiant.server.registry.federation.platforms.adding import jobs
 
 AS = "https://as.example"
 PRESETS = [name for name in table.PLATFORMS if name != "affiant"]  # its page is two-servers.md: test_two_servers.py

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -12,14 +11,16 @@ import click
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import note, show, warn
 from affiant.cli.registry.options import CONDITION, conditions, member_options, members
-from affiant.cli.registry.trust import jobs, pasted, refusal, saving
-from affiant.cli.registry.trust.pasted import Pasted
+from affiant.cli.registry.trust import pasted, refusal, saving
 from affiant.cli.registry.trust.saving import Done, Wanted
-from affiant.server.registry.federation import fields, platforms
+from affiant.server.registry.federation import fields
 from affiant.server.registry.federation.platforms import proposal
+from affiant.server.registry.federation.platforms.adding import jobs, plan
+from affiant.server.registry.federation.platforms.adding import pasted as pasted_tokens
+from affiant.server.registry.federation.platforms.adding.pasted import Pasted
+from affiant.server.registry.federation.platforms.adding.plan import Chosen
 from affiant.server.registry.federation.platforms.platform import Platform, Question
 from affiant.server.registry.federation.platforms.table import PLATFORMS
-from affiant.storage.records import ClaimCondition, Rule, Trust
 
 _TRUST = [fields.TRUST.rows[name] for name in ("discovery_url", "jwks_uri", "jwks", "ca", "audiences")]
 _FROM_REFUSED = "--from-refused"
@@ -136,10 +137,12 @@ def from_refused(trace_id: str, place: Place, *, yes: bool, **options: Any) -> N
     affiant trust add --from-refused q7Jd0kX2aQpz
     affiant trust add --from-refused q7Jd0kX2aQpz --client deploy --yes
     """
-    token = place.run(lambda api: refusal.read(api, trace_id))
+    token, is_new = place.run(lambda api: refusal.read(api, trace_id))
     given = members(_TRUST, options)
     if options["client"] is None and options["new_client"] is None:
-        options["new_client" if token.is_new else "client"] = token.proposed_client()
+        if not is_new:
+            token.check_client()
+        options["new_client" if is_new else "client"] = token.client_id
     answers = proposal.read(token.platform, token.issuer, token.claims)
     answers = proposal.with_usual(
         token.platform, _ask(token.platform, answers, {**given, "names_only": options["names_only"]})
@@ -154,9 +157,10 @@ def from_refused(trace_id: str, place: Place, *, yes: bool, **options: Any) -> N
 def _propose(wanted: Wanted, *, is_verified: bool) -> None:
     if not is_verified:
         warn("no trust had verified this token: anyone can send one with these claims. Is it your job?")
-    note(f"the issuer {wanted.trust['issuer']}, as {wanted.trust['preset']}")
-    note(f"the client {wanted.rule['client_id']}{' (new)' if wanted.client else ''}")
-    note(f"when {_conditions(wanted.rule)}")
+    planned = plan.make(wanted.platform, wanted.answers, wanted.chosen, (), ())
+    note(f"the issuer {planned.trust['issuer']}, as {planned.trust['preset']}")
+    note(f"the client {wanted.chosen.client_id}{' (new)' if wanted.chosen.is_new else ''}")
+    note(f"when {plan.in_words(planned.rule)}")
 
 
 def _add(platform: Platform, answers: dict[str, str], place: Place, options: dict[str, Any]) -> None:
@@ -175,7 +179,7 @@ def _add(platform: Platform, answers: dict[str, str], place: Place, options: dic
 
 def _read(platform: Platform, token: Pasted) -> dict[str, str]:
     answers = proposal.read(platform, token.issuer, token.claims)
-    pasted.check(token, platform)
+    pasted_tokens.check(token, platform)
     usual = proposal.with_usual(platform, answers)
     for name in usual.keys() - answers.keys():
         note(f"the token does not say {name}: {usual[name]} is taken")
@@ -218,26 +222,27 @@ def _find_client(options: Mapping[str, Any]) -> str:
 def _wanted(
     platform: Platform, answers: dict[str, str], given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Wanted:
-    names_only = bool(options["names_only"])
-    found = proposal.make_conditions(platform, answers, names_only=names_only)
-    for claim, values in conditions(options["when"]).items():
-        found[claim] = values
-    ceiling = members(_RULE, options)
-    client_id = _find_client(options)
     return Wanted(
-        trust={**proposal.make_trust(platform, answers), **given},
-        rule={"client_id": client_id, "conditions": found, **ceiling, **({"names_only": True} if names_only else {})},
-        client={"client_id": client_id, **ceiling} if options["new_client"] is not None else None,
-        trust_name=options["name"],
-        rule_name=options["rule"],
+        platform,
+        answers,
+        Chosen(
+            client_id=_find_client(options),
+            is_new=options["new_client"] is not None,
+            names_only=bool(options["names_only"]),
+            when=conditions(options["when"]),
+            ceiling=members(_RULE, options),
+            trust=given,
+            trust_name=options["name"],
+            rule_name=options["rule"],
+        ),
     )
 
 
 def _show(done: Done, verdict: list[str]) -> None:
     trust, rule = done.trust, done.rule
-    job = jobs.lines(trust["preset"], done.issuer, done.audiences[0])
+    job = jobs.lines(trust["preset"], done.issuer, plan.audiences(trust, done.issuer)[0])
     made = [f"client {done.client['client_id']}, which has no credential of its own (new)"] if done.client else []
-    for risk in _risks(trust, rule):
+    for risk in plan.risks(trust, rule):
         warn(risk)
     if done.problem is not None:
         warn(f"{done.problem}; give them by  affiant trust update {trust['name']} --jwks FILE")
@@ -247,24 +252,8 @@ def _show(done: Done, verdict: list[str]) -> None:
         {"trust": trust, "rule": rule, "client": done.client, "job": "\n".join(job), "token": verdict},
         f"trust {trust['name']}: {trust['issuer']}{' (new)' if done.is_new else ''}",
         *made,
-        f"rule {rule['name']}: for {rule['client_id']}, when {_conditions(rule)}",
+        f"rule {rule['name']}: for {rule['client_id']}, when {plan.in_words(rule)}",
         "the job:",
         *(f"  {line}" for line in job),
         *(verdict or ["try it with a token of the job:  affiant trust test FILE"]),
     )
-
-
-def _conditions(rule: Mapping[str, Any]) -> str:
-    """Return the conditions in words: all of them must be met, and of the values of one claim any."""
-    found = rule["conditions"].items()
-    return " and ".join(f"{claim}={' or '.join(map(_shown, values))}" for claim, values in found)
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _risks(trust: Mapping[str, Any], rule: Mapping[str, Any]) -> Iterator[str]:
-    pins = tuple(ClaimCondition(claim, tuple(values)) for claim, values in rule["conditions"].items())
-    record = Rule(rule["name"], trust["name"], rule["client_id"], pins, names_only=rule["names_only"])
-    return platforms.warnings(Trust(trust["name"], trust["issuer"], trust["preset"]), record)
