@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from affiant.errors import Rejected
+from affiant.errors import ConfigError, Rejected
 from affiant.jose.compact import Unverified
 from affiant.oauth import assertion, names
 from affiant.oauth.assertion import Rules
@@ -30,6 +30,8 @@ from affiant.server.explain.facts import Facts
 from affiant.server.explain.federation import presented, trial
 from affiant.server.explain.federation.presented import Presented, is_platforms
 from affiant.server.registry.directory import Directory, RegisteredClient
+from affiant.server.registry.federation.keys import TrustKeys
+from affiant.server.registry.federation.known import Federation
 from affiant.server.request import http
 from affiant.server.request.caller import Ceiling
 from affiant.server.request.notes import Request
@@ -69,6 +71,20 @@ class Explainer:
         found = replace(found, what=tokens.describe(facts) or None if refusals else None)
         fix = tokens.fix(facts) if found.what else None
         return replace(found, fix=fix, remedy=None) if fix is not None else found
+
+    async def explain_planned(self, captured: Captured, federation: Federation, *, now: float) -> Explanation:
+        """Return how these trusts and rules, which are not registered, would judge a platform's token.
+
+        The scope and the first use of the token are not judged. Raises ConfigError if it is no platform's token.
+        """
+        facts = facts_of.read(captured, issuer=self._issuer, now=now)
+        token = _find_token(facts)
+        if token is None:
+            raise ConfigError("this is no token of a platform: paste the signed JWT that the job has")
+        found = await trial.judge(token, federation, TrustKeys(), now=now)
+        facts.presented, facts.judged_to = found.presented, _LAST
+        found.presented.refusals = tuple(found.refusals)
+        return explanation.build(found.refusals, facts)
 
     async def _look_up_recorded(self, facts: Facts, record: dict[str, Any]) -> None:
         token = facts.presented

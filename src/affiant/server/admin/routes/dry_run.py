@@ -46,10 +46,10 @@ async def _judge_api(draft: Draft, change: PlannedChange) -> None:
         draft.apis[change.name] = None
         return
     if change.action == "update":
-        wanted = _parse(documents.ApiChanges, change.members)
+        wanted = parse(documents.ApiChanges, change.members)
         built = apis.build_changed(call, await draft.api(change.name), wanted)
     else:
-        built = apis.build(call, _parse(documents.ApiNew, change.members), has_default=True)
+        built = apis.build(call, parse(documents.ApiNew, change.members), has_default=True)
         _check_new(change, built.identifier, await call.context.store.apis.find(built.identifier))
     await _check_signing(call, built)
     draft.apis[change.name] = built
@@ -59,7 +59,7 @@ async def _judge_client(draft: Draft, change: PlannedChange) -> None:
     call, before, after = draft.call, None, None
     draft.need(Role.OPERATOR if change.action == "update" else Role.OWNER)
     if change.action == "create":
-        wanted = _parse(ClientNew, change.members)
+        wanted = parse(ClientNew, change.members)
         after = clients.build(call, wanted, clients.read_keys(call, wanted.jwks)[0]).client
         _check_new(change, after.client_id, await call.context.store.clients.find(after.client_id))
         later = change.then
@@ -67,7 +67,7 @@ async def _judge_client(draft: Draft, change: PlannedChange) -> None:
         before = await draft.client(change.name)
         after, later = (before, change.members) if change.action == "update" else (None, {})
     if after is not None and later:
-        changes = _parse(ClientChanges, later)
+        changes = parse(ClientChanges, later)
         after = clients.build_changed(call, after, changes, clients.read_keys(call, changes.jwks)[0])
     if any(touches_admin(client, call.context.identifier) for client in (before, after) if client is not None):
         draft.need(Role.OWNER)
@@ -88,13 +88,13 @@ async def _judge_trust(draft: Draft, change: PlannedChange) -> None:
         draft.trusts[change.name] = None
         return
     if change.action == "create":
-        built, later = trusts.build(call, _parse(TrustNew, change.members)), dict[str, Any]()
+        built, later = trusts.build(call, parse(TrustNew, change.members)), dict[str, Any]()
         _check_new(change, built.name, await call.context.store.trusts.find(built.name))
     else:
         built, later = await draft.trust(change.name), change.members
         await draft.need_for_rules(change.name)
     if later:
-        before, built = built, trusts.build_changed(call, built, _parse(TrustChanges, later))
+        before, built = built, trusts.build_changed(call, built, parse(TrustChanges, later))
         judged_trusts.check_rules(before, built, await draft.all_rules())
     if change.action == "create" or built.enabled:
         judged_trusts.check_apart(built, await draft.all_trusts())
@@ -105,7 +105,7 @@ async def _judge_rule(draft: Draft, change: PlannedChange) -> None:
     call = draft.call
     draft.need(Role.OPERATOR)
     if change.action == "create":
-        built, later = rules.build(call, _parse(RuleNew, change.members)), dict[str, Any]()
+        built, later = rules.build(call, parse(RuleNew, change.members)), dict[str, Any]()
         _check_new(change, built.name, await call.context.store.rules.find(built.name))
     else:
         built, later = await draft.rule(change.name), change.members
@@ -114,7 +114,7 @@ async def _judge_rule(draft: Draft, change: PlannedChange) -> None:
         draft.rules[change.name] = None
         return
     if later:
-        built = rules.build_changed(built, _parse(RuleChanges, later))
+        built = rules.build_changed(built, parse(RuleChanges, later))
     if change.action == "create" or built.enabled:
         trust, client = await draft.find_trust(built.trust), await draft.find_client(built.client_id)
         judged_rules.check(built, trust, client, demands=call.context.directory.demands)
@@ -125,7 +125,7 @@ async def _judge_rule(draft: Draft, change: PlannedChange) -> None:
 _JUDGES = {"api": _judge_api, "client": _judge_client, "trust": _judge_trust, "rule": _judge_rule}
 
 
-def _parse(model: Any, members: dict[str, Any]) -> Any:
+def parse(model: Any, members: dict[str, Any]) -> Any:
     """Return the document; refuse it as the body of its own request would be."""
     try:
         return model.model_validate(members)

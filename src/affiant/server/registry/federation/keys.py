@@ -91,9 +91,13 @@ class TrustKeys:
 
         Raises ConfigError with the cause if they cannot be obtained.
         """
+        uri, keys = await self.load(trust)
+        return Found(uri, keys.keys, keys.left_out)
+
+    async def load(self, trust: Trust) -> tuple[str | None, KeySet]:
+        """Return the set of `probe`, and its address; None for an uploaded one."""
         if trust.jwks is not None:
-            keys = read_uploaded(trust)
-            return Found(None, keys.keys, keys.left_out)
+            return None, read_uploaded(trust)
         if self._fetch is None:
             raise ConfigError(NOT_FETCHED)
         try:
@@ -102,7 +106,7 @@ class TrustKeys:
         except (Rejected, TimeoutError) as error:
             problem = error if isinstance(error, Rejected) else Rejected(Reason.JWKS_TIMEOUT)
             raise ConfigError(f"the keys of trust {trust.name} cannot be obtained: {explain(problem)}") from None
-        return Found(loaded.uri, loaded.keys.keys, loaded.keys.left_out)
+        return loaded.uri, loaded.keys
 
     async def close(self) -> None:
         """Cancel the fetches in flight."""

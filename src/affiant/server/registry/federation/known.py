@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from affiant.errors import ConfigError
@@ -69,6 +69,14 @@ class Federation:
     def find(self, issuer: str) -> Sequence[KnownTrust]:
         """Return the trusts of this issuer, enabled or not."""
         return self._by_issuer.get(issuer, ())
+
+    def with_keys(self, keys: KeySet) -> Federation:
+        """Return the same trusts and rules, each trust with these keys; none is fetched."""
+        found = Federation("")
+        found._by_issuer = {
+            issuer: [replace(known, keys=keys) for known in group] for issuer, group in self._by_issuer.items()
+        }
+        return found
 
     @property
     def trusts(self) -> list[KnownTrust]:

@@ -1,8 +1,8 @@
 """The documents of trusts, rules and refused tokens; members of records come from registry/federation/fields.py."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from affiant.server.admin.models import Checked, In, Out, shows, takes
 from affiant.server.registry import kinds
@@ -82,6 +82,15 @@ class RuleNew(In):
 @takes(fields.RULE.by(By.CHANGE))
 class RuleChanges(In):
     """Changes of a rule; members that are left out stay."""
+
+
+class PlannedTrust(In):
+    """A token of a job, and the trust and rule that would take it; a registered trust is named by the rule alone."""
+
+    token: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+    trust: dict[str, Any] | None = Field(default=None, description="members of a new trust")
+    rule: dict[str, Any] = Field(description="members of the rule")
+    at: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
 
 
 class RefusedTokens(Out):

@@ -1,1 +1,5 @@
 """What may be done to trusts and their rules."""
+
+from affiant.server.console.actions.trusts import adding, changing
+
+__all__ = ["adding", "changing"]

@@ -72,7 +72,7 @@ def make(
     trusts: Records,
     rules: Records,
 ) -> Plan:
-    """Return what is to be registered beside these trusts and rules; raise ConfigError if it cannot be."""
+    """Return what is to be registered in addition to these trusts and rules; raise ConfigError if it cannot be."""
     conditions = proposal.make_conditions(platform, answers, names_only=chosen.names_only)
     conditions.update(chosen.when)
     wanted = {**proposal.make_trust(platform, answers), **chosen.trust}
