@@ -13,14 +13,16 @@ from affiant.server.admin.routes import clients
 from affiant.server.admin.routes.operation import UNKNOWN, Call, Routes
 from affiant.server.admin.routes.usage import documents
 from affiant.server.admin.routes.usage.documents import Kind, Unit
+from affiant.server.admin.routes.usage.used import hours
 from affiant.server.registry.kinds import MAX_CLIENT_ID
 from affiant.server.request.http import Answer
-from affiant.storage.history.counts import API, KINDS, SECONDS, SERVER, Count, Selection, begin
+from affiant.storage.history.counts import API, ISSUED, KINDS, REFUSED, SECONDS, SERVER, Count, Selection, begin
 
 COUNTS = Routes("counts")
 MAX_POINTS = 1500  # of one series: a day of minutes, two months of hours
 _USUAL_POINTS = {"minute": 60, "hour": 24, "day": 30}
 _POINTS_AT_ONCE = 60
+MAX_CLIENTS = 200  # of one request
 Instant = Annotated[int | None, Field(ge=0, le=10**11, description="seconds since 1970")]
 Client = Annotated[
     str | None, Field(max_length=MAX_CLIENT_ID, description="of this client; of the whole server when left out")
@@ -60,6 +62,30 @@ async def list_counts(
     ]
     document = {"unit": unit, "since": start, "until": end, "client_id": client_id, "series": shown}
     return Answer(200, {}, body=msgspec.json.encode(document))
+
+
+@COUNTS("GET /counts/clients", Role.VIEWER, answers=list[documents.ClientHours], is_long=True, refuses=UNKNOWN)
+async def list_client_hours(
+    call: Call,
+    named: Annotated[str, Field(max_length=MAX_CLIENTS * (MAX_CLIENT_ID + 1), description="clients, between spaces")],
+) -> Any:
+    """List the tokens and refusals of several clients in each of the last 24 hours, the present one the last."""
+    names = tuple(dict.fromkeys(named.split()))
+    if not 0 < len(names) <= MAX_CLIENTS:
+        raise Rejected(Reason.ADMIN_QUERY, expected=f"1 to {MAX_CLIENTS} clients")
+    for name in names:
+        await clients.get(call, name)
+    unit, start, end = hours(call.now)
+    found = {name: documents.ClientHours(client_id=name, issued=[0] * 24, refused=[0] * 24) for name in names}
+
+    def add(count: Count) -> None:
+        of = found[count.client_id]
+        series = of.issued if count.kind == ISSUED else of.refused
+        series[(count.at - start) // SECONDS[unit]] += count.count
+
+    selection = Selection(unit, start, end, names, (ISSUED, REFUSED))
+    await call.context.reads.each(partial(call.context.store.counts.list, selection), add)
+    return list(found.values())
 
 
 def _span(call: Call, unit: str, since: int | None, until: int | None) -> tuple[int, int]:

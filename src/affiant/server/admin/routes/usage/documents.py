@@ -47,3 +47,11 @@ class Attention(Out):
     items: list[AttentionItem]
     more: dict[str, int] = Field(description="by kind, how many there are that are not in `items`")
     scanned_at: int | None = Field(description="when all clients were read last; null: not yet")
+
+
+class ClientHours(Out):
+    """What one client got in each of the last 24 hours."""
+
+    client_id: str
+    issued: list[int]
+    refused: list[int]

@@ -37,8 +37,8 @@ async def _(api: Api, form: Form) -> list[str]:
         return []
     said = [f"{len(names)} clients get no more tokens, and those that they have end within two seconds."]
     for name in names[:10]:
-        found = await figures.last_hour(api, name, now=api.now)
-        said.append(f"{found.said(f'{name} got a token')} in the last hour.")
+        found = await figures.last_hour(api, name)
+        said.append(found.said(f"{name} got a token"))
     return [*said, "You can enable them again; they then have to ask for new tokens."]
 
 

@@ -46,13 +46,13 @@ async def _(api: Api, form: Form) -> list[str]:
     found = next((key for key in held if key["thumbprint"] == kid), None)
     if found is None:
         raise ConfigError("the client has no key of this name any more")
-    used = await figures.last_hour(api, name, now=api.now, credential=kid)
+    used = await figures.last_hour(api, name, credential=kid)
     overlap = form.number("overlap") or 0
     ends = f"in {duration(overlap)}" if overlap else "at once"
     is_safe = found.get("safe_to_complete")
     judged = f"Safe to complete: {found['why']}." if is_safe else f"Not safe yet: {found.get('why', 'no successor')}."
     return [
-        f"{used.said(f'{name} used the old key')} in the last hour.",
+        used.said(f"{name} used the old key"),
         judged,
         f"The old key ends {ends}. The tokens that it obtained live until they expire.",
     ]
@@ -144,5 +144,5 @@ def _of_secret(form: Form, step: str) -> Ask:
 
 async def _used(api: Api, form: Form, what: str) -> str:
     name = form.text("client_id")
-    found = await figures.last_hour(api, name, now=api.now, credential=form.text("kid") or form.text("id"))
-    return f"{found.said(f'{name} used {what}')} in the last hour."
+    found = await figures.last_hour(api, name, credential=form.text("kid") or form.text("id"))
+    return found.said(f"{name} used {what}")

@@ -83,5 +83,5 @@ def by_rule(wanted: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]
 
 async def used(api: Api, client_id: str) -> str:
     """Return a sentence with the figures of the last hour."""
-    found = await figures.last_hour(api, client_id, now=api.now)
-    return f"{found.said(f'In the last hour {client_id} got a token')}."
+    found = await figures.last_hour(api, client_id)
+    return found.said(f"{client_id} got a token")

@@ -9,7 +9,9 @@ from affiant.server.admin.roles import identifier
 from affiant.server.console.actions.clients import figures, state
 from affiant.server.console.api import Refusal, at
 from affiant.server.console.pages.page import page
-from affiant.server.console.show import snippets
+from affiant.server.console.show import plots, snippets
+from affiant.server.console.show.history import Span, Window
+from affiant.server.console.show.plots import Plot, Series
 from affiant.server.console.show.records import members
 from affiant.server.console.view import Form, View
 from affiant.server.request.http import Answer
@@ -18,6 +20,8 @@ Client = dict[str, Any]
 _CLIENT = "/clients/{}"
 _EVENTS = 50
 _MANY = 1000  # APIs
+# The hours of a client are kept for two days, its days for 31.
+SPANS = {"24h": Span("24 hours", "hour", 3600, 24), "30d": Span("30 days", "day", 86_400, 30)}
 
 
 @page("/clients/{client_id}")
@@ -48,24 +52,44 @@ async def _show(view: View, client_id: str, tab: str, refusal: Refusal | None = 
 
 
 async def _overview(view: View, client: Client) -> dict[str, Any]:
-    name = client["client_id"]
-    last = await figures.last_hour(view.api, name, now=view.now)
+    name, span = client["client_id"], SPANS.get(view.query.text("span"), SPANS["24h"])
+    window = Window.ending(view.now, span)
+    counted = await view.api.get("/counts", unit=span.unit, client_id=name, since=window.since, until=window.until)
     changed = await view.api.get("/audit", endpoint="admin", client_id=name, limit=1)
-    return {"figures": last, "changed": changed["items"], "limits": _limits(client)}
+    return {
+        "plot": _plot(counted["series"], window, span),
+        "plots": plots,
+        "spans": SPANS,
+        "span": span,
+        "figures": await figures.last_hour(view.api, name),
+        "changed": changed["items"],
+        "limits": _limits(client),
+    }
+
+
+def _plot(series: list[dict[str, Any]], window: Window, span: Span) -> Plot:
+    """Return the plot of issued tokens, and of refusals by their reasons."""
+    issued = [point for one in series if one["kind"] == "issued" for point in _points(one)]
+    refused = [Series(one["label"], window.sums(_points(one))) for one in series if one["kind"] == "refused"]
+    drawn = [Series("issued", window.sums(issued)), *refused]
+    return Plot(f"Tokens and refusals in {span.title}", window.marks(), drawn)
+
+
+def _points(one: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"at": at, "count": count} for at, count in one["points"]]
 
 
 async def _credentials(view: View, client: Client) -> dict[str, Any]:
     held = await view.api.get(at(f"{_CLIENT}/keys", client["client_id"]))
     live = [key for key in held if key["state"] != "revoked"]
-    ends = {key["thumbprint"]: key["expires_at"] for key in client["keys"]}
-    secrets = [one for one in client["secrets"] if one["expires_at"] is None or one["expires_at"] > view.now]
     return {
         "live": live,
         "revoked": [key for key in held if key["state"] == "revoked"],
-        "ends": ends,
+        "ends": {key["thumbprint"]: key["expires_at"] for key in client["keys"]},
         "old": [key for key in live if "safe_to_complete" in key],
         "newest": live[-1] if live else None,
-        "secrets": secrets,
+        "secrets": [one for one in client["secrets"] if (one["expires_at"] or view.now + 1) > view.now],
+        "day": await figures.used_in_a_day(view.api, client["client_id"]),
     }
 
 

@@ -9,6 +9,7 @@ from affiant.server.console.api import Api
 from affiant.server.console.pages.clients import search
 from affiant.server.console.pages.clients.search import Search
 from affiant.server.console.pages.page import page
+from affiant.server.console.show import plots
 from affiant.server.console.show.records import exports
 from affiant.server.console.view import View
 from affiant.server.request.http import Answer
@@ -25,9 +26,12 @@ async def show_clients(view: View) -> Answer:
     if exports.is_wanted(view):
         return await exports.stream(view, "/clients", "clients", keep=wanted.fits)
     found, following, searched = await _find(view.api, wanted, view.query.maybe("cursor"))
+    hours = await _hours(view.api, [client["client_id"] for client in found])
     return view.show(
         "clients/list.html",
         clients=found,
+        hours=hours,
+        sparkline=plots.sparkline,
         following=following,
         searched=searched,
         search=wanted,
@@ -47,3 +51,11 @@ async def _find(api: Api, wanted: Search, cursor: str | None) -> tuple[list[Any]
         cursor, read = piece["next"], read + len(piece["items"])
         if cursor is None or len(found) >= _SHOWN or time.perf_counter() - began > _BUDGET_SECONDS:
             return found, cursor, read
+
+
+async def _hours(api: Api, names: list[str]) -> dict[str, list[int]]:
+    """Return the tokens of each client in each of the last 24 hours."""
+    if not names:
+        return {}
+    counted = await api.get("/counts/clients", named=" ".join(names))
+    return {one["client_id"]: one["issued"] for one in counted}

@@ -22,7 +22,7 @@ def _change_api(names: Names, body: Body) -> list[str]:
 def _revoke(_: Names, body: Body) -> list[str]:
     kind, of = body["kind"], body.get("client_id")
     if kind == "all":
-        return ["revoke", "--all"]
+        return ["revoke", "--all", "--yes"]
     return ["revoke", *(["--client", of] if of is not None else []), f"--{kind}", body["value"]]
 
 
