@@ -45,7 +45,8 @@ _PARTS = {
     "limit": "Limits",
     "server": "The server",
     "token": "The access token, at an API",
-    "admin": "The admin API",
+    "admin": "The admin API and the console",
+    "console": "Sign-in to the console",
 }
 
 

@@ -379,12 +379,16 @@ class Reason(Enum):
         "Read it again, and send If-Match with its new ETag.", "RFC 9110 13.1.1")
     ADMIN_BUSY = Row("admin.busy", 503, "temporarily_unavailable", 0, "too many long reads of the admin API are in progress",
         "Wait for one of your own to finish, then send the request again after the seconds in Retry-After.", "RFC 9110 15.6.4")
-    ADMIN_OWNER_ONLY = Row("admin.owner_only", 403, "insufficient_scope", 0, "only owners may make and change clients and APIs of the admin API",
+    ADMIN_OWNER_ONLY = Row("admin.owner_only", 403, "insufficient_scope", 0, "only owners may make and change clients and APIs of the admin API, and what is another user's",
         "Ask an owner.", "RFC 6750 3.1")
     ADMIN_LAST_OWNER = Row("admin.last_owner", 409, "invalid_request", 0, "the admin API would have no owner left",
         "Make another owner first: affiant admin bootstrap NAME --data FOLDER.", "RFC 9110 15.5.10")
     ADMIN_CSRF = Row("admin.csrf", 403, "invalid_request", 0, "the form was not sent by a page of this console in this session",
         "Open the page again, and send the form from there. Behind a proxy, AFFIANT_ISSUER must be the URL that the browser shows.", "RFC 6454 7")
+    CONSOLE_LINK = Row("console.link", 403, "access_denied", 0, "the sign-in link was used, has expired, or was replaced by a newer one",
+        "Make a new link with  affiant console link NAME,  or ask an owner for one.", "affiant")
+    CONSOLE_PASSKEY = Row("console.passkey", 403, "access_denied", 0, "the passkey was not accepted",
+        "Load the page again at the address in AFFIANT_ISSUER, and try once more; or sign in with a new link: affiant console link NAME.", "WebAuthn 7.2")
     # fmt: on
 
     @property

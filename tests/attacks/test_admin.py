@@ -37,6 +37,10 @@ BODIES: dict[str, Any] = {
     "POST /explain": {"request": "a=b"},
     "POST /dry-run": {"changes": []},
     "POST /signing-keys": {},
+    "POST /users": {"name": "new"},
+    "PATCH /users/{name}": {"role": "viewer"},
+    "POST /users/{name}/links": {},
+    "PATCH /users/{name}/passkeys/{id}": {"label": "new"},
 }
 NAMES = {
     "client_id": "c2",
@@ -64,7 +68,7 @@ async def routes(bench: Bench) -> list[Operation]:
     """What the router of the running server has, not what somebody listed."""
     await ask(bench, NOBODY, "GET /clients")
     server: Any = bench.app
-    found = server._admin._app._routes
+    found = server._below["/admin/api"]._app._routes
     assert all(isinstance(route, Operation) for route in found)
     return list(found)
 

@@ -19,6 +19,7 @@ from tests.attacks import (
     test_methods,
     test_registration,
     test_requests,
+    visiting,
 )
 from tests.attacks.bench import (
     API,
@@ -424,6 +425,22 @@ async def test_reason_that_is_not_written_down(bench: Bench, reason: Reason, mon
     assert await bench.store.audit_log.find(reply.json()["trace_id"]) is None
 
 
+AT_THE_CONSOLE: dict[Reason, Request] = {
+    Reason.ADMIN_CSRF: visiting.form("/sign-in"),
+    Reason.CONSOLE_LINK: visiting.form("/sign-in", visiting.ORIGIN, token="x"),
+    Reason.CONSOLE_PASSKEY: visiting.script("/sign-in/passkey", b"{}", visiting.ORIGIN),
+}
+
+
+@pytest.mark.parametrize("reason", AT_THE_CONSOLE, ids=lambda reason: reason.code)
+async def test_reason_is_reached_at_the_console(bench: Bench, reason: Reason) -> None:
+    reply = await bench.send(AT_THE_CONSOLE[reason])
+    assert (reply.status, reply.headers["x-trace-id"].encode() in reply.body) == (reason.value.status, True)
+    record = await bench.store.audit_log.find(reply.headers["x-trace-id"])
+    assert record is not None
+    assert (record["endpoint"], record["outcome"], record["reason"]) == ("console", "refused", reason.code)
+
+
 def test_every_reason_is_tested() -> None:
     tables: list[dict[Reason, Any]] = [
         ELSEWHERE,
@@ -433,6 +450,7 @@ def test_every_reason_is_tested() -> None:
         AT_A_JWKS_URI,
         AT_AN_API,
         AT_THE_ADMIN_API,
+        AT_THE_CONSOLE,
         UNWRITTEN,
     ]
     assert set().union(*tables) == set(Reason)

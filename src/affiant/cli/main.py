@@ -71,6 +71,7 @@ GROUPS = {
         "issued": ("operations.revoke", "List the tokens that were issued."),
         "revoke": ("operations.revoke", "End tokens before they expire."),
         "admin": ("operations.admin", "Manage who may administer the server."),
+        "console": ("operations.console.group", "Sign people in to the console."),
     },
     "Shell": {
         "completion": ("shell.completion", "Complete commands by the Tab key."),

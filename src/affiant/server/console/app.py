@@ -7,7 +7,6 @@ every template escapes, and no script or style of a page runs but the console's 
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
@@ -25,6 +24,7 @@ from affiant.server.console.pages import page, stream
 from affiant.server.console.pages.events.live import Live
 from affiant.server.console.rendering import Renderer
 from affiant.server.console.signin import Sessions, Visitor
+from affiant.server.console.signin.entry import Entry, Parts
 from affiant.server.console.view import HTML, Form, View
 from affiant.server.request import http
 from affiant.server.request.endpoint import Context, Recorder
@@ -60,11 +60,13 @@ class Console(Recorder):
         super().__init__(Context(context.issuer, context.store.ledger, context.limits, uses, clock))
         self._base = base
         self._gate = Gate(context, clock=clock)
-        self._sessions = Sessions(context.store, context.master_key, clock)
         self._origins = Origins(context.issuer)
+        self._sessions = Sessions(context.store, context.master_key, self._origins)
         self._renderer = Renderer(base)
         self._ending = context.ending
         self._live = Live(self._gate, self._renderer.render, clock)
+        parts = Parts(context.store, context.master_key, self._origins, self._sessions, self._renderer, base)
+        self._entry = Entry(parts)
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         path = path_of(scope).removeprefix(self._base)
@@ -74,7 +76,9 @@ class Console(Recorder):
             return
         request = self.begin(scope, receive)
         try:
-            answer = await self._answer(request, path or "/")
+            with self._deadline:
+                entered = await self._entry.answer(request, path)
+            answer = entered or await self._answer(request, path or "/")
         except Exception as error:  # noqa: BLE001 - every failure is recorded and answered
             answer = await self.fail(request, error)
         headers = [*HEADERS, (b"x-trace-id", request.trace_id.encode("ascii"))]
@@ -109,8 +113,7 @@ class Console(Recorder):
         self._origins.check(request.scope)
         http.check_form(request.scope, "POST")
         form = Form.parse((await http.read_body(request.receive)).decode("utf-8", "replace"))
-        if not hmac.compare_digest(form.text(action.CSRF).encode(), visitor.csrf.encode()):
-            raise Rejected(Reason.ADMIN_CSRF)
+        visitor.check_csrf(form.text(action.CSRF))
         return form
 
     def _view(self, request: Request, path: str, visitor: Visitor, form: Form) -> View:
@@ -144,6 +147,8 @@ class Console(Recorder):
 
     def refuse(self, request: Request, refusal: Rejected) -> Answer:
         row = refusal.reason.value
+        if http.header(request.scope, b"accept") == [http.JSON]:  # a script of a page asked
+            return Answer(row.status, {"title": row.sentence, "fix": row.fix, "trace_id": request.trace_id})
         body = self._renderer.render("error.html", row=row, trace_id=request.trace_id)
         return Answer(row.status, {}, body=body.encode(), media_type=HTML)
 

@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from affiant.server.console.api import Api, Refusal, at
 from affiant.server.console.show.records import undoing
 from affiant.server.console.signin import Visitor
-from affiant.server.request.http import Answer
+from affiant.server.request.http import Answer, Scope
 
 if TYPE_CHECKING:  # it shows pages
     from affiant.server.console.pages.events.live import Live
@@ -33,7 +33,7 @@ class View:
     api: Api
     now: float  # seconds since the epoch
     query: Form
-    scope: Mapping[str, Any] = field(repr=False)
+    scope: Scope = field(repr=False)
     live: Live  # the decisions as they come
     look_again: Callable[[], Awaitable[Visitor | None]]  # returns the visitor as he is now, or None
     _render: Render = field(repr=False)
@@ -92,3 +92,12 @@ class Form:
     def pairs(self) -> list[tuple[str, str]]:
         """Return all names and values, in their order."""
         return [(name, value) for name, values in self._values.items() for value in values]
+
+
+def below(base: str, wanted: str) -> str:
+    """Return the page to go to, which is one of the console whatever a form or a query says."""
+    # Attack: a link that leads elsewhere. A browser reads `\` as `/`, and skips control characters.
+    if not wanted.startswith(f"{base}/") or "\\" in wanted or not (wanted.isascii() and wanted.isprintable()):
+        return f"{base}/"
+    parts = urlsplit(wanted)
+    return wanted if not parts.scheme and not parts.netloc else f"{base}/"

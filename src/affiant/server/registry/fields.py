@@ -19,9 +19,9 @@ from affiant.oauth.binding import subject
 from affiant.server.registry import kinds
 from affiant.server.registry.kinds import Choice, Kind, Text
 from affiant.server.registry.profiles import PROFILES
-from affiant.storage.records import Api, Client, Rule, Trust
+from affiant.storage.records import Api, Client, Rule, Trust, User
 
-Record = TypeVar("Record", Client, Api, Trust, Rule)
+Record = TypeVar("Record", Client, Api, Trust, Rule, User)
 RFC_7591 = "RFC 7591 2"
 _BINDING = ("optional", "required")
 

@@ -7,13 +7,12 @@ from typing import Any
 import httpx2
 import pytest
 from tests.admin import ISSUER, NOW, make_context
+from tests.console import signed_in
 
 from affiant.server.console import app
 from affiant.server.console.app import Console
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.memory import MemoryStore
-
-COOKIES = {"stub": "1"}
 
 
 @dataclass
@@ -23,6 +22,8 @@ class Desk:
     store: MemoryStore
     console: Console
     http: httpx2.AsyncClient
+    csrf: str
+    cookie: str
 
     async def see(self, path: str, *, status: int = 200) -> str:
         """Return a page."""
@@ -33,7 +34,7 @@ class Desk:
     async def post(self, path: str, **form: str) -> httpx2.Response:
         """Send a form of the console as its page would."""
         headers = {"Origin": ISSUER, "Sec-Fetch-Site": "same-origin"}
-        return await self.http.post(f"/console{path}", data={"csrf": "c", **form}, headers=headers)
+        return await self.http.post(f"/console{path}", data={"csrf": self.csrf, **form}, headers=headers)
 
     async def record(self, trace_id: str, outcome: Any = "issued", **members: Any) -> None:
         """Add a record to the audit log."""
@@ -45,8 +46,10 @@ class Desk:
 async def desk() -> AsyncIterator[Desk]:
     store = MemoryStore()
     await store.open()
-    console = app.build(make_context(store), clock=lambda: float(NOW))
+    context = make_context(store)
+    console = app.build(context, clock=lambda: float(NOW))
+    cookies, csrf = await signed_in(context)
     transport = httpx2.ASGITransport(app=console)
-    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER, cookies=COOKIES) as http:
-        yield Desk(store, console, http)
+    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER, cookies=cookies) as http:
+        yield Desk(store, console, http, csrf, "=".join(*cookies.items()))
     await store.close()

@@ -158,12 +158,12 @@ class Reader:
     """A browser that reads one stream from the application."""
 
     def __init__(
-        self, desk: Desk, path: str = "/console/activity/stream", query: str = "", cookie: str = "stub=1"
+        self, desk: Desk, path: str = "/console/activity/stream", query: str = "", cookie: str | None = None
     ) -> None:
         self.sent: list[Any] = []
         self.left = asyncio.Event()
         self.came = asyncio.Event()
-        headers = [(b"cookie", cookie.encode())]
+        headers = [(b"cookie", (desk.cookie if cookie is None else cookie).encode())]
         scope = {
             "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": query.encode(),
             "headers": headers, "client": ("192.0.2.1", 1), "asgi": {},

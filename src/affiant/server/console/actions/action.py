@@ -6,14 +6,14 @@ came from says what was done, from the audit record.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from affiant.errors import ConfigError
 from affiant.server.console.api import Api, Ask, Refusal
 from affiant.server.console.show import commands
-from affiant.server.console.view import Form, View
+from affiant.server.console.view import Form, View, below
 from affiant.server.request.http import Answer
 
 Build = Callable[[Api, Form], Awaitable[Ask | list[Ask]]]
@@ -92,16 +92,7 @@ async def run(view: View, name: str) -> Answer | None:
 
 def then(view: View, form: Form) -> str:
     """Return the page to go to, which is one of the console whatever the form says."""
-    wanted = form.text(THEN)
-    parts = urlsplit(wanted)
-    # Attack: a link that leads elsewhere. A browser reads `\` as `/`, and skips control characters.
-    is_here = not parts.scheme and not parts.netloc and wanted.startswith(f"{view.base}/") and "\\" not in wanted
-    return wanted if is_here and wanted.isascii() and wanted.isprintable() else f"{view.base}/"
-
-
-def see_other(where: str) -> Answer:
-    """Return the answer that leads to a page (RFC 9110 section 15.4.4)."""
-    return Answer(303, {}, [(b"location", where.encode("ascii"))], body=b"", media_type=b"text/plain")
+    return below(view.base, form.text(THEN))
 
 
 async def _send_each(view: View, asks: list[Ask]) -> list[tuple[Ask, str | None, Refusal | None]]:
@@ -113,6 +104,11 @@ async def _send_each(view: View, asks: list[Ask]) -> list[tuple[Ask, str | None,
         except Refusal as refusal:
             results.append((ask, None, refusal))
     return results
+
+
+def see_other(where: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
+    """Return the answer that leads to a page (RFC 9110 section 15.4.4)."""
+    return Answer(303, {}, [(b"location", where.encode("ascii")), *headers], body=b"", media_type=b"text/plain")
 
 
 async def _confirm(view: View, wanted: Action, form: Form, asks: list[Ask]) -> Answer:
