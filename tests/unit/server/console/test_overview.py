@@ -22,16 +22,17 @@ def counts(*series: tuple[str, str, int]) -> history.Counts:
 
 def test_figures() -> None:
     found = counts(("issued", "", 90), ("refused", "a", 10), ("latency", "2", 80), ("latency", "20", 10))
-    shown = [(figure.value, figure.note) for figure in figures.build(found, WINDOW)]
+    shown = [(figure.value, figure.note) for figure in figures.build(found, WINDOW, 7)]
     assert shown == [
         ("18", "90 in the last hour"),
         ("2", "10 in the last hour: 10.0 % of the requests"),
-        ("2 ms / 20 ms", "p50 / p99 in the last hour, at most"),
+        ("2 / 20 ms", "p50 / p99 in the last hour, at most"),
+        ("7", "got a token in this hour or the last one"),
     ]
 
 
 def test_figures_of_an_idle_server() -> None:
-    assert [figure.value for figure in figures.build([], WINDOW)] == ["0", "0", "none"]
+    assert [figure.value for figure in figures.build([], WINDOW, 0)] == ["0", "0", "none", "0"]
 
 
 def test_chart_leads_to_the_requests() -> None:

@@ -67,7 +67,7 @@ for (const form of document.querySelectorAll("form[role=search]")) {
 /** Open the debugger with this, which a POST keeps out of the address. */
 function debug(text) {
   const form = make("form", { method: "post", action: search.form.dataset.debugger, hidden: "" });
-  for (const [name, value] of [["csrf", document.querySelector(".out [name=csrf]").value], ["pasted", text]]) {
+  for (const [name, value] of [["csrf", document.querySelector(".out [name=csrf]").value], ["request", text]]) {
     form.append(make("input", { type: "hidden", name, value }));
   }
   document.body.append(form);

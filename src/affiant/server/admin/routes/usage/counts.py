@@ -19,6 +19,7 @@ from affiant.server.request.http import Answer
 from affiant.storage.history.counts import API, ISSUED, KINDS, REFUSED, SECONDS, SERVER, Count, Selection, begin
 
 COUNTS = Routes("counts")
+MAX_ACTIVE = 10_000
 MAX_POINTS = 1500  # of one series: a day of minutes, two months of hours
 _USUAL_POINTS = {"minute": 60, "hour": 24, "day": 30}
 _POINTS_AT_ONCE = 60
@@ -86,6 +87,14 @@ async def list_client_hours(
     selection = Selection(unit, start, end, names, (ISSUED, REFUSED))
     await call.context.reads.each(partial(call.context.store.counts.list, selection), add)
     return list(found.values())
+
+
+@COUNTS("GET /counts/active", Role.VIEWER, answers=documents.Active, is_long=True)
+async def count_active(call: Call) -> Any:
+    """Count the clients that got a token in this hour or the last one, up to 10,000."""
+    span = hours(call.now, 2)
+    found = await call.context.store.counts.top(Selection(*span, kinds=(ISSUED,)), MAX_ACTIVE)
+    return documents.Active(since=span[1], clients=len(found))
 
 
 def _span(call: Call, unit: str, since: int | None, until: int | None) -> tuple[int, int]:

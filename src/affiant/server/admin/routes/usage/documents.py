@@ -30,6 +30,13 @@ class Counts(Out):
     series: list[CountSeries]
 
 
+class Active(Out):
+    """How many clients got a token since an instant."""
+
+    since: int
+    clients: int
+
+
 class AttentionItem(Out):
     """One trouble, and what mends it."""
 

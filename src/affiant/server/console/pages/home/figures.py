@@ -1,4 +1,4 @@
-"""The figures of the overview, each with its last hour as a line."""
+"""The four figures of the overview, each with its last hour as a line."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Figure(NamedTuple):
     line: Markup
 
 
-def build(counts: Counts, window: Window) -> list[Figure]:
-    """Return the figures of these counts by minute."""
+def build(counts: Counts, window: Window, active: int) -> list[Figure]:
+    """Return the figures of these counts by minute; `active` clients got a token lately."""
     issued, refused = history.of_kind(counts, history.ISSUED), history.of_kind(counts, history.REFUSED)
     latencies = history.of_kind(counts, history.LATENCY)
     number, failed = history.total(issued), history.total(refused)
@@ -33,6 +33,7 @@ def build(counts: Counts, window: Window) -> list[Figure]:
         _rate("Tokens a minute", window.sums(issued), f"{number:,} in the last hour"),
         _rate("Refusals a minute", window.sums(refused), f"{failed:,} in the last hour: {share:.1f} % of the requests"),
         _latency(latencies, window),
+        Figure("Active clients", f"{active:,}", "got a token in this hour or the last one", Markup()),
     ]
 
 
@@ -50,8 +51,10 @@ def _latency(latencies: Iterable[Mapping[str, Any]], window: Window) -> Figure:
     line = plots.sparkline([0 if value == math.inf else value for value in by_minute], "p99, over the last hour")
     if half is None or most is None:
         return Figure("Time for a token", "none", "no token in the last hour", line)
-    return Figure("Time for a token", f"{_ms(half)} / {_ms(most)}", "p50 / p99 in the last hour, at most", line)
+    return Figure(
+        "Time for a token", f"{_bound(half)} / {_bound(most)} ms", "p50 / p99 in the last hour, at most", line
+    )
 
 
-def _ms(bound: float) -> str:
-    return "> 5 s" if bound == math.inf else f"{bound:g} ms"
+def _bound(bound: float) -> str:
+    return "more" if bound == math.inf else f"{bound:,g}"

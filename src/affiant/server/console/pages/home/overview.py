@@ -28,15 +28,20 @@ async def show_overview(view: View) -> Answer:
     span = SPANS[name]
     counts = recent if span is _HOUR else await _counts(view.api, span, view.now)
     drawn = chart.build(counts, Window.ending(view.now, span), span.title, build_link(view.base))
+    # A part that refreshes itself names the parts: the list of troubles is read less often.
+    parts = view.query.words("parts")
+    attention = await view.api.get("/attention") if not parts or "attention" in parts else None
+    active = (await view.api.get("/counts/active"))["clients"]
     return view.show(
         "home/overview.html",
         begun=begun,
-        figures=figures.build(recent, Window.ending(view.now, _HOUR)),
+        figures=figures.build(recent, Window.ending(view.now, _HOUR), active),
         any=bool(history.total(counts)),
         plot=plots.stacked_bars(drawn),
         legend=plots.legend(drawn),
         chosen=name,
         spans=SPANS,
+        attention=attention,
     )
 
 
