@@ -89,7 +89,8 @@ async def test_clients_that_are_refused_often(store: Store) -> None:
     """More than 5 % of at least 20 calls, in 24 hours; the highest share first."""
     for name, refused, issued in (("few", 10, 5), ("a", 5, 95), ("b", 6, 94), ("c", 20, 0)):
         await store.clients.add(_client(name))
-        await store.counts.add([_count(REFUSED, refused, name, "assertion.expired"), _count(ISSUED, issued, name)])
+        await store.counts.add([_count(REFUSED, refused, name, "assertion.expired", unit) for unit in (HOUR, DAY)])
+        await store.counts.add([_count(ISSUED, issued, name)])
     await store.counts.add([_count(REFUSED, 99, "a", "assertion.expired", at=_HOUR - 24 * 3600)])
     items = [item for item in (await _attention(store))["items"] if item["kind"] == "refused_often"]
     assert [item["subject"] for item in items] == ["c", "b"]
@@ -149,7 +150,7 @@ async def test_ten_of_each_kind_are_listed_and_the_others_counted(store: Store) 
 async def test_a_limited_caller_sees_what_his_teams_own(store: Store) -> None:
     for name, team in (("ours", "billing"), ("theirs", "shop"), ("free", None)):
         await store.clients.add(_client(name, token_endpoint_auth_method="client_secret_basic", team=team))
-        await store.counts.add([_count(REFUSED, 20, name, "client.secret")])
+        await store.counts.add([_count(REFUSED, 20, name, "client.secret", unit) for unit in (HOUR, DAY)])
     limited = Principal("user:ann", Role.VIEWER, is_user=True, teams=frozenset({"billing"}))
     assert await _items(store, limited) == [("refused_often", "ours"), ("shared_secret", "ours")]
     assert len(await _items(store)) == 6
@@ -157,7 +158,7 @@ async def test_a_limited_caller_sees_what_his_teams_own(store: Store) -> None:
 
 async def test_removed_and_disabled_clients_need_none(store: Store) -> None:
     await store.clients.add(_client("off", enabled=False))
-    await store.counts.add([_count(REFUSED, 20, "off", "client.disabled")])
+    await store.counts.add([_count(REFUSED, 20, "off", "client.disabled", unit) for unit in (HOUR, DAY)])
     assert await _items(store) == []
 
 

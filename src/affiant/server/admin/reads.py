@@ -28,7 +28,6 @@ OPEN = 8  # reads of one process; each keeps one page in memory
 OPEN_BY_ONE = 2  # reads of one caller, so that one viewer cannot block the others
 WAIT_SECONDS = 5.0  # how long a read waits for one of these places
 PROMPT_SECONDS = 0.2  # how long a page waits for a new survey
-OLD_SECONDS = 600.0  # after which a survey is made again, though the store has not changed
 REST = 20.0  # times as long as a survey took, until the next
 STALLED_SECONDS = 30.0  # how long a reader may take for one piece
 
@@ -116,30 +115,30 @@ class Survey(Generic[Result]):
     """The result of a read of all clients, which is kept while a page asks for it again and again."""
 
     def __init__(self) -> None:
-        self._kept: tuple[int, Result] | None = None  # with the version of the store
+        self._kept: tuple[object, Result] | None = None  # with the version of what was read
         self._ended, self._took = float("-inf"), 0.0
         self._reading: asyncio.Task[None] | None = None
 
-    async def get(self, version: int, read: Callable[[], Awaitable[Result]]) -> Result | None:
-        """Return the result of the last read, which is begun again if the store has changed since.
+    async def get(self, version: object, read: Callable[[], Awaitable[Result]]) -> Result | None:
+        """Return the result of the last read, which is begun again for another version.
 
         A read that takes longer than PROMPT_SECONDS goes on without the caller, who gets the result of the one before,
         or None. The longer it takes the more rarely it is begun, so that it never takes more than a part of the time.
         """
         now = time.monotonic()
-        is_old = self._kept is None or self._kept[0] != version or now - self._ended > OLD_SECONDS
+        is_old = self._kept is None or self._kept[0] != version
         if self._reading is None and is_old and now - self._ended >= REST * self._took:
             self._reading = asyncio.create_task(self._read(version, read))
         if self._reading is not None:
             await asyncio.wait([self._reading], timeout=PROMPT_SECONDS)
         return self._kept[1] if self._kept is not None else None
 
-    async def _read(self, version: int, read: Callable[[], Awaitable[Result]]) -> None:
+    async def _read(self, version: object, read: Callable[[], Awaitable[Result]]) -> None:
         began = time.monotonic()
         try:
             self._kept = version, await read()
         except Error as error:  # of the store: the next caller begins it again
-            log.warning("all clients could not be read: %s", error)
+            log.warning("a survey failed: %s", error)
         finally:
             self._ended = time.monotonic()
             self._took = self._ended - began

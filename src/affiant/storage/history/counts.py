@@ -32,7 +32,7 @@ _HOUR, _DAY = SECONDS[HOUR], SECONDS[DAY]
 KEPT_OF_SERVER: Final = {MINUTE: 48 * _HOUR, HOUR: 31 * _DAY, DAY: 400 * _DAY}
 KEPT_OF_CLIENT: Final = {MINUTE: 0, HOUR: 48 * _HOUR, DAY: 31 * _DAY}
 
-TOP_ROWS: Final = 100_000  # counts that one search for the highest sums reads at most
+TOP_ROWS: Final = 50_000  # counts that one search for the highest sums reads at most
 
 
 class Count(Value, frozen=True):

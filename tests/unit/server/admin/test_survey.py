@@ -48,15 +48,6 @@ async def test_it_rests_after_a_long_read(monkeypatch: pytest.MonkeyPatch) -> No
     assert [await survey.get(version, slow.read) for version in range(5)] == [1] * 5
 
 
-async def test_an_old_result_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time passes for keys that end, though the store does not change."""
-    monkeypatch.setattr(reads, "REST", 0.0)
-    monkeypatch.setattr(reads, "OLD_SECONDS", 0.0)
-    survey, slow = Survey[int](), Slow()
-    slow.may_end.set()
-    assert [await survey.get(1, slow.read) for _ in range(3)] == [1, 2, 3]
-
-
 async def test_a_store_that_fails_spoils_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reads, "REST", 0.0)
     survey, slow = Survey[int](), Slow()

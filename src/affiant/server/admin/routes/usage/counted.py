@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from shlex import quote
 
@@ -39,17 +40,21 @@ async def find(call: Call) -> list[Finding]:
 
 async def _top(call: Call, span: tuple[str, int, int], kind: str, *also: str) -> dict[str, _Labels]:
     """Return the counts by kind, client and label of the clients with the most of one kind."""
-    counts = call.context.store.counts
-    top = await counts.top(Selection(*span, kinds=(kind,)), TOP)
-    named = tuple(total.client_id for total in top)
-    found: dict[str, _Labels] = {one: defaultdict(Counter) for one in (kind, *also)}
-    for total in await counts.totals(Selection(*span, named, (kind, *also))):
+    top = await call.context.store.counts.top(Selection(*span, kinds=(kind,)), TOP)
+    return await _of(call, span, [total.client_id for total in top], kind, *also)
+
+
+async def _of(call: Call, span: tuple[str, int, int], client_ids: Sequence[str], *kinds: str) -> dict[str, _Labels]:
+    found: dict[str, _Labels] = {kind: defaultdict(Counter) for kind in kinds}
+    for total in await call.context.store.counts.totals(Selection(*span, tuple(client_ids), kinds)):
         found[total.kind][total.client_id][total.label] = total.count
     return found
 
 
 async def _refused(call: Call) -> list[Finding]:
-    counts = await _top(call, used.hours(call.now), REFUSED, ISSUED)
+    # By day it reads few counts; the 24 hours of those that are found decide.
+    top = await call.context.store.counts.top(Selection(*used.days(call.now, 2), kinds=(REFUSED,)), TOP)
+    counts = await _of(call, used.hours(call.now), [total.client_id for total in top], REFUSED, ISSUED)
     found = []
     for client_id, reasons in counts[REFUSED].items():
         refused = reasons.total()

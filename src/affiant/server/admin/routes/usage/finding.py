@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +21,7 @@ RANKED: Final = (
     UNUSED,
 )  # fmt: skip
 DAY_SECONDS: Final = 86_400
+MAX_KEPT: Final = 200  # findings of each kind; the others are only counted
 Figures = dict[str, int | str]
 
 
@@ -40,3 +42,20 @@ class Finding:
     def place(self) -> tuple[int, float, str]:
         """The order of the list."""
         return RANKED.index(self.kind), -self.weight, self.subject
+
+
+@dataclass(slots=True)
+class Scan:
+    """What was found: the heaviest of each kind, and how many there are."""
+
+    at: int
+    found: dict[str, list[Finding]] = field(default_factory=dict)
+    number: Counter[str] = field(default_factory=Counter)
+
+    def add(self, finding: Finding) -> None:
+        kept = self.found.setdefault(finding.kind, [])
+        self.number[finding.kind] += 1
+        kept.append(finding)
+        if len(kept) >= 2 * MAX_KEPT:
+            kept.sort(key=lambda one: one.place)
+            del kept[MAX_KEPT:]

@@ -1,13 +1,8 @@
-"""Detectors that read every client: keys that end, shared secrets, clients that are no longer used; and of keys.
-
-Reading 100,000 clients takes seconds. So what they find is kept for a while (Reads.survey), and counted beyond a few.
-"""
+"""Detectors that read every client: keys that end, shared secrets, clients that are no longer used; and of keys."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from shlex import quote
 
 from affiant.oauth import names
@@ -22,6 +17,7 @@ from affiant.server.admin.routes.usage.finding import (
     TRUST_KEYS_OLD,
     UNUSED,
     Finding,
+    Scan,
 )
 from affiant.server.admin.routes.usage.used import Used
 from affiant.server.registry.credentials import keys as client_keys
@@ -29,30 +25,12 @@ from affiant.server.registry.profiles import GUIDE
 from affiant.storage.records import Client
 
 END_DAYS, UNUSED_DAYS, UPLOADED_DAYS = 30, 90, 90
-MAX_KEPT = 200  # findings of each kind; the others are only counted
 _PAGE = 100
 
 
-@dataclass(slots=True)
-class Scan:
-    """What was found about the clients: the heaviest of each kind, and how many there are."""
-
-    at: int
-    found: dict[str, list[Finding]] = field(default_factory=dict)
-    number: Counter[str] = field(default_factory=Counter)
-
-    def add(self, finding: Finding) -> None:
-        kept = self.found.setdefault(finding.kind, [])
-        self.number[finding.kind] += 1
-        kept.append(finding)
-        if len(kept) >= 2 * MAX_KEPT:
-            kept.sort(key=lambda one: one.place)
-            del kept[MAX_KEPT:]
-
-
-async def scan(call: Call) -> Scan:
+async def scan(call: Call, found: Scan) -> None:
     """Judge every client, in pages and slices."""
-    found, after = Scan(call.now), ""
+    after = ""
 
     async def fetch() -> list[tuple[Client, Used]]:
         clients = await call.context.store.clients.list(after=after, limit=_PAGE)
@@ -66,7 +44,6 @@ async def scan(call: Call) -> Scan:
 
     while names_read := await call.context.reads.each(fetch, judge):
         after = names_read[-1]
-    return found
 
 
 def _judge(client: Client, use: Used, now: int) -> Iterator[Finding]:
