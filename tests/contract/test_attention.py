@@ -42,6 +42,12 @@ async def _items(store: Store, who: Principal = OWNER) -> list[tuple[str, str]]:
     return [(item["kind"], item["subject"]) for item in (await _attention(store, who))["items"]]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every caller wait until all is read, on a slow machine too."""
+    monkeypatch.setattr(reads, "PROMPT_SECONDS", 60.0)
+
+
 async def test_nothing_needs_attention_at_first(store: Store) -> None:
     assert await _attention(store) == {"items": [], "more": {}, "scanned_at": NOW}
 
@@ -165,7 +171,6 @@ async def test_removed_and_disabled_clients_need_none(store: Store) -> None:
 async def test_a_change_shows_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """All clients are read again when the store has changed, as often as that takes no more than a part of the time."""
     monkeypatch.setattr(reads, "REST", 0.0)
-    monkeypatch.setattr(reads, "PROMPT_SECONDS", 60.0)
     await store.clients.add(_client("a", token_endpoint_auth_method="client_secret_basic"))
     async with asking(store) as http:
         assert len((await http.get("/attention")).json()["items"]) == 1

@@ -186,7 +186,7 @@ class MemoryCounts:
         ordered = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
         return [Total(client_id, "", "", total) for client_id, total in ordered[:limit]]
 
-    async def purge(self, now: int, *, limit: int = 1000) -> int:
+    async def purge(self, now: int, *, limit: int = 100) -> int:
         with self._lock:
             over = [key for key, count in self._rows.items() if is_over(count, now)][:limit]
             for key in over:

@@ -79,7 +79,7 @@ class Counts(Protocol):
         TOP_ROWS counts are searched: the cost has a bound, however many clients there are.
         """
 
-    async def purge(self, now: int, *, limit: int = 1000) -> int:
+    async def purge(self, now: int, *, limit: int = 100) -> int:
         """Delete counts that were kept for long enough, at most `limit` of each unit; return how many."""
 
     async def list(self, selection: Selection) -> list[Count]:

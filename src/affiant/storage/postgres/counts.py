@@ -37,7 +37,7 @@ class PostgresCounts(SqlCounts):
                 await connection.execute(_SHARE)
                 await connection.execute(_ADD, *map(list, zip(*rows, strict=True)))
 
-    async def purge(self, now: int, *, limit: int = 1000) -> int:
+    async def purge(self, now: int, *, limit: int = 100) -> int:
         # A node whose clock is wrong would delete counts that others still show.
         self._watch.check_clock()
         deleted = 0

@@ -32,7 +32,7 @@ class SqliteCounts(SqlCounts):
 
         await self._writer().change(work)
 
-    async def purge(self, now: int, *, limit: int = 1000) -> int:
+    async def purge(self, now: int, *, limit: int = 100) -> int:
         def work(transaction: Transaction) -> int:
             deleted = 0
             for condition, values in ended_counts(now):
