@@ -100,6 +100,19 @@ CASES = (
     Case("token.revoke", {"kind": "client", "value": "billing"}, ""),
     Case("token.revoke", {"kind": "all"}, ""),
     Case("initial-token.new", {"scope": "orders.read", "uses": "2", "days": "3"}, ""),
+    Case("trust.update", {"name": "github", "audiences": "https://a.example", "max_lifetime": "600"}, "trust github"),
+    Case("trust.disable", {"name": "github"}, "trust github"),
+    Case("trust.enable", {"name": "gitlab"}, "trust gitlab"),
+    Case("trust.remove", {"name": "github"}, "trust github"),
+    Case(
+        "rule.add",
+        {"name": "second", "trust": "github", "client_id": "deploy", "conditions": "repository_id=9"},
+        "rule second",
+    ),
+    Case("rule.update", {"name": "deploy", "scope": "orders.read"}, "rule deploy"),
+    Case("rule.disable", {"name": "deploy"}, "rule deploy"),
+    Case("rule.enable", {"name": "stopped"}, "rule stopped"),
+    Case("rule.remove", {"name": "deploy"}, "rule deploy"),
     Case("signing-key.announce", {}, ""),
     Case("signing-key.rotate", {}, ""),
     Case("mend", {"command": "affiant client update billing --audience legacy"}, "client billing"),
@@ -108,6 +121,7 @@ CASES = (
 # Actions without a case, and why.
 ELSEWHERE = {
     "api.remove": "has no command",
+    "trust.add": "makes what `affiant trust add` makes, by the same plan: tests/e2e/test_federation_pages.py",
     "undo": "is the command of the members that it gives back: client.change",
     "initial-token.revoke": "names a token by an id that each folder has another of",
     "signing-key.remove": "names a key that each folder has another of",
@@ -128,6 +142,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "client key add rotating --public-key next.jwk",
         "client new legacy twofold --auth client_secret_basic",
         "client secret new twofold",
+        "client new deploy --auth federated_jwt --scope orders.read",
+        "trust add github acme/app --repository-id 123 --branch main --client deploy",
+        "trust add github acme/other --repository-id 124 --branch main --client deploy --rule stopped",
+        "trust add gitlab acme/app --project-id 5 --branch main --client deploy --rule third",
+        "trust disable gitlab",
+        "rule disable stopped",
     ):
         found = run(made, *line.split())
         assert found.returncode == 0, found.stderr

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from typing import Any
 
 import pytest
 from tests.admin import ISSUER, MASTER, NOW, open_api
@@ -28,7 +29,7 @@ async def store() -> Store:
     return found
 
 
-async def add(store: Store, name: str = "billing", **members: object) -> str:
+async def add(store: Store, name: str = "billing", **members: Any) -> str:
     """Register a client with a key; return the key's thumbprint."""
     key = keys.generate("ES256").public()
     built = clients.build(Client(name, "private_key_jwt", **members), master_key=MASTER, now=NOW, keys=(key,))
