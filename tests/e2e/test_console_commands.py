@@ -106,7 +106,7 @@ CASES = (
     Case("trust.remove", {"name": "github"}, "trust github"),
     Case(
         "rule.add",
-        {"name": "second", "trust": "github", "client_id": "deploy", "conditions": "repository_id=9"},
+        {"name": "second", "trust": "github", "client_id": "deploy", "conditions": "repository_id=9\nref=refs/heads/x"},
         "rule second",
     ),
     Case("rule.update", {"name": "deploy", "scope": "orders.read"}, "rule deploy"),
@@ -123,6 +123,9 @@ ELSEWHERE = {
     "api.remove": "has no command",
     "trust.add": "makes what `affiant trust add` makes, by the same plan: tests/e2e/test_federation_pages.py",
     "undo": "is the command of the members that it gives back: client.change",
+    "passkey.remove": "is of the console alone: people sign in with it",
+    "passkey.rename": "is of the console alone: people sign in with it",
+    "session.end": "is of the console alone: people sign in with it",
     "initial-token.revoke": "names a token by an id that each folder has another of",
     "signing-key.remove": "names a key that each folder has another of",
 }
