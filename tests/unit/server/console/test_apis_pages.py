@@ -100,6 +100,9 @@ def test_a_probe_runs_and_marks() -> None:
     stand_in += 'curl() { case "$*" in *other*) echo 401;; *probe*) echo 200;; *) echo 404;; esac; }\n'
     done = subprocess.run(["sh", "-c", stand_in + probe.script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["✓ good: 404", "✓ other-audience: 401", "✗ expired: 200"]
+    stand_in += "affiant() { :; }\n"  # which fails
+    done = subprocess.run(["sh", "-c", stand_in + probe.script], capture_output=True, text=True, check=True)
+    assert "✓" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -131,7 +134,7 @@ def test_below(identifier: str) -> None:
 def test_names_are_quoted() -> None:
     probe = probing.build({"identifier": "urn:a'b$(id)", "scopes": []}, "http://127.0.0.1:9/$(id)", "a", "")
     assert not probe.problem
-    words = shlex.split(probe.script.splitlines()[0])
+    words = shlex.split(probe.script.splitlines()[1])
     assert "http://127.0.0.1:9/$(id))" in words
 
 

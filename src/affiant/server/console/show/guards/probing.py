@@ -43,7 +43,8 @@ def _lines(identifier: str, url: str, client_id: str, other: str) -> list[str]:
     resource = shlex.quote(identifier)
     ask = f"curl -s -o /dev/null -w '%{{http_code}}' -H \"Authorization: Bearer $2\" {shlex.quote(url)}"
     lines = [
-        "try() { code=$(" + ask + ")",
+        'try() { [ -n "$2" ] || { echo "✗ $1: no token"; return; }',
+        f"  code=$({ask})",
         '  case "$1 $code" in good\\ 401|good\\ 403|good\\ 5*|good\\ 000) m=✗;; good*|*\\ 401) m=✓;; *) m=✗;; esac',
         '  echo "$m $1: $code"; }',
         f'try good "$({token} --resource {resource})"',

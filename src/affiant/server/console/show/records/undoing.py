@@ -36,7 +36,8 @@ def find(record: Mapping[str, Any]) -> Change | None:
         return None
     rows = _TABLES[kind].rows
     restored = {one: none_of(rows[one]) if value is None and one in rows else value for one, value in before.items()}
-    return Change(kind, name, restored, after)
+    has_none = any(value is None for value in restored.values())  # a member that cannot be emptied again
+    return None if has_none else Change(kind, name, restored, after)
 
 
 def is_possible(record: Mapping[str, Any]) -> bool:
