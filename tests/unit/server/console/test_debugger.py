@@ -91,7 +91,8 @@ async def test_time(desk: Desk) -> None:
     now = await judge(desk, text)
     assert "assertion.issued_in_future" in now
     assert "✓ +30 min" in now
-    assert "✗ now" in now
+    assert "✓ +30 min 59 s (exp)" in now
+    assert "✗ at that time" in now
     assert "<h2>Accepted</h2>" in await judge(desk, text, offset="1810")
     assert "<h2>Accepted</h2>" in await judge(desk, text, at=str(NOW + 1800))
     assert "<h2>Accepted</h2>" in await judge(desk, text, at="2027-01-15T08:30:10Z")

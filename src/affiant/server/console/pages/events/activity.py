@@ -69,13 +69,19 @@ async def _events(view: View) -> AsyncGenerator[bytes, None]:
     yield b"retry: 3000\n\n"
     try:
         with view.live.open(view.visitor, Filters(view.query).pairs, _after(view)) as tab:
-            while await view.look_again() == view.visitor:
+            while await _is_signed_in(view):
                 yield b": alive\n\n"
                 async for piece in _news(tab):
                     yield piece
             yield _event("over", "Your session has ended, or your role was changed. Load the page again.")
     except Full:
         yield _event("over", "As many live pages are open as this server allows. Close one, and load this page again.")
+
+
+async def _is_signed_in(view: View) -> bool:
+    """Whether the session that opened the stream goes on, and may see the same."""
+    found, opened = await view.look_again(), view.visitor
+    return found is not None and (found.session, found.principal) == (opened.session, opened.principal)
 
 
 async def _news(tab: Tab) -> AsyncGenerator[bytes, None]:

@@ -27,6 +27,13 @@ _HIDDEN = frozenset(
 )
 
 
+class Moment(NamedTuple):
+    """Whether the times of a request are right at one instant."""
+
+    name: str
+    is_right: bool
+
+
 class Judged(NamedTuple):
     """A request, and what the server says about it."""
 
@@ -36,7 +43,7 @@ class Judged(NamedTuple):
     form: list[tuple[str, str]]
     at: float
     explained: Explained
-    moments: list[tuple[int, bool]]  # seconds from `at` and whether it is accepted then; only if the time decides
+    moments: list[Moment]  # around the time of the form, only if its times decide
 
     @property
     def is_token(self) -> bool:
@@ -91,7 +98,7 @@ async def _judge(view: View) -> Judged:
         form=_shown(read.form) if read.form is not None else [],
         at=at,
         explained=await explain(view, found),
-        moments=await _try(view, text, base) if _depends_on_time(found) else [],
+        moments=await _try(view, text, base, read.claims) if _depends_on_time(found) else [],
     )
 
 
@@ -111,10 +118,23 @@ def _depends_on_time(found: dict[str, Any]) -> bool:
     return found["accepted"] or bool(_TIMES & _failed(found))
 
 
-async def _try(view: View, text: str, base: float) -> list[tuple[int, bool]]:
-    """Return whether it is accepted at instants around this one."""
-    moments = range(-SPAN, SPAN + 1, _STRIP)
-    return [(seconds, not _TIMES & _failed(await _ask(view, text, max(base + seconds, 0)))) for seconds in moments]
+async def _try(view: View, text: str, base: float, claims: dict[str, Any]) -> list[Moment]:
+    """Try instants around this one: every ten minutes, and those that the claims themselves name."""
+    moments = dict.fromkeys(range(-SPAN, SPAN + 1, _STRIP), "")
+    for name, later in (("iat", 0), ("nbf", 0), ("exp", -1)):
+        at = claims.get(name)
+        if isinstance(at, int | float) and abs(at - base) < SPAN:
+            moments[round(at - base) + later] = f" ({name})"
+    return [
+        Moment(_name(seconds) + moments[seconds], not _TIMES & _failed(await _ask(view, text, max(base + seconds, 0))))
+        for seconds in sorted(moments)
+    ]
+
+
+def _name(seconds: int) -> str:
+    """Return an offset in words, such as +16 min 40 s."""
+    minutes, rest = divmod(abs(seconds), 60)
+    return f"{'-' if seconds < 0 else '+'}{minutes} min{f' {rest} s' if rest else ''}" if seconds else "at that time"
 
 
 def _failed(found: dict[str, Any]) -> set[str]:

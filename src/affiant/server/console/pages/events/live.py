@@ -23,8 +23,9 @@ log: logging.Logger = logging.getLogger(__name__)
 TABS, TABS_OF_ONE = 60, 12  # of one process, and of one visitor
 LOOK_SECONDS = 1.0  # between two looks
 SHARE = 0.02  # of the time, which the looks may take on a busy server,
-MOST_SECONDS = 10.0  # with no longer rest than this
+MOST_SECONDS = 5.0  # with no longer rest than this
 SHOWN = 100  # records of one look, and dots of the plot
+SEARCHED = 2000  # the newest records, in which a later look searches
 _WAITING = 4  # pieces of news that wait for a slow tab
 
 
@@ -116,7 +117,8 @@ class Live:
     async def _tell(self, sight: Sight, tabs: list[Tab], head: int) -> None:
         """Give these tabs, which see the same, what is new to them."""
         is_first = sight not in self._seen  # the plot shows older records, too
-        after = None if is_first else min(tab.last for tab in tabs)
+        begin = max(min(tab.last for tab in tabs), head - SEARCHED)
+        after = None if is_first else begin
         found = await self._api(sight.teams).get("/audit", limit=SHOWN, after=after, **dict(sight.filters))
         rows = [Row.of(item) for item in found["items"]]
         seen = self._seen.setdefault(sight, deque(maxlen=SHOWN))
@@ -125,6 +127,7 @@ class Live:
         number = max([head, *(row.number for row in rows[:1])])
         told: dict[int, News] = {}
         for tab in tabs:
+            tab.has_missed |= tab.last < begin
             fresh = [row for row in rows if row.number > tab.last]
             if not fresh:
                 tab.last = number
