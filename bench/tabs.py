@@ -22,9 +22,9 @@ from bench import rates
 from bench.generator import GENERATOR_CORE
 from bench.rates import Row
 from bench.subjects import Affiant
+from tests.console import enter
 
 CONNECTIONS = 16
-COOKIE = {"stub": "1"}
 
 
 class Tabs:
@@ -33,17 +33,22 @@ class Tabs:
     def __init__(self, server: Affiant, number: int, query: str) -> None:
         self._url = f"http://127.0.0.1:{server.port}/console/activity/stream?{query}"
         self._number = number
+        self._server, self._cookies = server, dict[str, str]()
         self.rows, self.bytes, self.opened = 0, 0, 0
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """Hold them open."""
+        if not self._cookies:
+            self._cookies = enter(
+                f"http://127.0.0.1:{self._server.port}", self._server.run("console", "link", "ann")["data"]["url"]
+            )
         loop = asyncio.new_event_loop()
         stop, ready = asyncio.Event(), threading.Event()
 
         async def read_all() -> None:
             limits = httpx2.Limits(max_connections=None)
-            async with httpx2.AsyncClient(cookies=COOKIE, timeout=None, limits=limits) as http:
+            async with httpx2.AsyncClient(cookies=self._cookies, timeout=None, limits=limits) as http:
                 reading = [asyncio.create_task(self._read(http, ready)) for _ in range(self._number)]
                 await stop.wait()
                 for task in reading:

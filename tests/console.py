@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import httpx2
+
 from affiant.server.admin.calls import AdminContext
 from affiant.server.admin.routes.users import rules
 from affiant.server.console.origins import Origins
@@ -25,3 +27,11 @@ async def signed_in(
     visitor = await sessions.find({"headers": [(b"cookie", f"{name}={secret}".encode())]}, now)
     assert visitor is not None
     return {name: secret}, visitor.csrf
+
+
+def enter(issuer: str, url: str) -> dict[str, str]:
+    """Take the link of `affiant console link` at a running server; return the cookies."""
+    token = url.partition("#")[2]
+    answer = httpx2.post(f"{issuer}/console/sign-in", data={"token": token}, headers={"Origin": issuer})
+    assert answer.status_code == 303, answer.text
+    return dict(answer.cookies)

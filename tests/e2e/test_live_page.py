@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import httpx2
+from tests.console import enter
 from tests.process import Server
 
 AT_ONCE = 3  # seconds; a server that waited for the streams would take ten
@@ -17,7 +18,7 @@ class Tab(threading.Thread):
     def __init__(self, server: Server) -> None:
         super().__init__()
         self.url = f"{server.issuer}/console/activity/stream"
-        self.cookies = {"stub": "1"}
+        self.cookies = enter(server.issuer, server.affiant("console", "link", "ann", "--role", "viewer")["url"])
         self.seen, self.is_open, self.has_row = "", threading.Event(), threading.Event()
 
     def run(self) -> None:

@@ -135,7 +135,7 @@ class Console(Recorder):
 
     async def _look_again(self, request: Request) -> Visitor | None:
         """Return the visitor of a request that takes long, as he is now; None if his session has ended."""
-        return await self._sessions.find(request.scope, self._clock())
+        return await self._sessions.find(request.scope, self._clock(), is_use=False)
 
     def _sign_in(self, request: Request) -> Answer:
         """Lead to the sign-in, and from there back to this page."""

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.admin import NOW
 from tests.unit.server.console.conftest import Desk
 
 from affiant.server.admin.roles import Role
-from affiant.server.console.pages.events import live
+from affiant.server.console.pages.events import activity, live
 from affiant.server.console.pages.events.live import Full, Live, News, Tab
 from affiant.server.console.signin import Visitor
 
@@ -207,3 +208,30 @@ async def test_stream_ends_with_the_process(desk: Desk) -> None:
     desk.console._ending.set()
     await asyncio.wait_for(reader.running, 5)
     assert reader.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+@pytest.mark.usefixtures("fast")
+async def test_stream_ends_with_the_session(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "HEARTBEAT_SECONDS", 0.02)
+    reader = Reader(desk)
+    await reader.until(": alive\n\n: alive")
+    for session in await desk.store.sessions.list():
+        assert session.last_at == NOW
+        await desk.store.sessions.end(session.id)
+    await reader.until("event: over")
+    await asyncio.wait_for(reader.running, 20)
+
+
+@pytest.mark.usefixtures("fast")
+async def test_stream_ends_with_the_role(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "HEARTBEAT_SECONDS", 0.02)
+    reader = Reader(desk)
+    await reader.until("alive")
+    await desk.store.users.update("ann", lambda user: replace(user, role="viewer"))
+    await reader.until("event: over")
+
+
+async def test_stream_needs_a_session(desk: Desk) -> None:
+    reader = Reader(desk, cookie="affiant=x")
+    await asyncio.wait_for(reader.running, 20)
+    assert reader.sent[0]["status"] == 303

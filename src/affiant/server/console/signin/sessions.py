@@ -57,8 +57,11 @@ class Sessions:
         self._name = "__Host-affiant" if origins.is_secure else f"affiant-{origins.port}"
         self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if origins.is_secure else "")
 
-    async def find(self, scope: http.Scope, now: float) -> Visitor | None:
-        """Return the visitor whose cookie came with this request; None without one, or if the session has ended."""
+    async def find(self, scope: http.Scope, now: float, *, is_use: bool = True) -> Visitor | None:
+        """Return the visitor whose cookie came with this request; None without one, or if the session has ended.
+
+        Without `is_use` the session grows no younger: an open page that nobody looks at keeps nobody signed in.
+        """
         secret = self._read(scope)
         if secret is None:
             return None
@@ -69,7 +72,7 @@ class Sessions:
         user = await self._store.users.find(session.username)
         if user is None or not user.enabled:
             return None
-        if now - session.last_at >= rules.NOTED_SECONDS:
+        if is_use and now - session.last_at >= rules.NOTED_SECONDS:
             await self._store.sessions.touch(session.id, int(now))
         role = Role(user.role)
         teams = frozenset(user.teams) if user.teams and role is not Role.OWNER else None
