@@ -111,7 +111,7 @@ def test_debugger(enter: Enter) -> None:
     page.get_by_role("button", name="Judge it").first.click()
     expect(page.locator("#judged h2").first).to_contain_text("assertion.issued_in_future")
     expect(page.locator("tr.wrong", has_text="iat")).to_be_visible()
-    expect(page.get_by_text("✓ +30 min")).to_be_visible()
+    expect(page.get_by_text("✓ +30 min", exact=True)).to_be_visible()
     page.locator("#offset").fill("1800")
     expect(page.locator("#judged h2").first).to_have_text("Accepted")
     assert late not in page.url
