@@ -17,7 +17,14 @@ SCREENS = (
     Screen("search", "/search?q=b"),
     Screen("search without a find", "/search?q=nothing-like-this"),
     Screen("clients", "/clients"),
+    Screen("clients by a search", "/clients?q=disabled+unused:soon"),
+    Screen("new client", "/new/client"),
     Screen("client", "/clients/{client}"),
+    *(
+        Screen(f"client, {tab}", f"/clients/{{client}}?tab={tab}")
+        for tab in ("credentials", "permissions", "use", "events", "settings")
+    ),
+    Screen("client in a rotation", "/clients/warehouse?tab=credentials"),
     Screen("activity", "/activity"),
     Screen("activity with filters", "/activity?outcome=refused&client_id=partner-acme"),
     Screen("debugger", "/debugger"),

@@ -26,6 +26,7 @@ def _register(server: Server) -> None:
     run("client", "new", "deploy", "--name", "Deployments", "--scope", "orders.read")
     run("client", "new", "old-importer", "--scope", "orders.read")
     run("client", "disable", "old-importer")
+    run("client", "secret", "new", "warehouse")
     words = ("--branch", "main", "--repository-id", "123", "--owner-id", "7", "--client", "deploy")
     run("trust", "add", "github", "acme/app", *words)
 
