@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import re
 import sqlite3
@@ -37,9 +38,9 @@ from affiant.storage.records import Client
 PAGES = (
     "/", "/?range=24h", "/?range=7d", "/clients", "/clients?q=scope:orders.read+unused:90d", "/clients/client-50000",
     "/clients/client-50000?tab=keys", "/clients/client-50000?tab=events", "/activity",
-    "/activity?client_id=client-50000", "/activity?reason=assertion.audience", "/activity?outcome=refused", "/events/{trace}", "/apis", "/trusts", "/keys",
-    "/tokens", "/audit", "/audit?by=cli", "/settings", "/settings/users", "/search?q=client-77777", "/search?q={trace}",
-    "/setup", "/debugger",
+    "/activity?client_id=client-50000", "/activity?reason=assertion.audience", "/activity?outcome=refused",
+    "/events/{trace}", "/apis", "/trusts", "/keys", "/tokens", "/audit", "/audit?by=cli", "/settings",
+    "/settings/users", "/search?q=client-77777", "/search?q={trace}", "/setup", "/debugger",
 )  # fmt: skip
 DAY, BATCH = 86_400, 10_000
 _REASONS = ("assertion.audience", "assertion.expired", "key.unknown", "scope.not_granted", "client.unknown")
@@ -156,7 +157,7 @@ def counts(clients: int, now: int) -> Iterator[tuple[str, str, str, int, str, in
 def sign_in(http: httpx2.Client, server: Server) -> None:
     """Use a one-time link, as the page of the sign-in does."""
     printed = server.affiant("console", "link", "bench", "--role", "owner")
-    _, _, token = printed["link"].partition("#")
+    _, _, token = printed["url"].partition("#")
     base = f"http://localhost:{server.port}"
     http.get(f"{base}/console/sign-in")
     answer = http.post(f"{base}/console/sign-in", data={"token": token}, headers={"origin": base})
@@ -181,31 +182,38 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=10_000_000)
     parser.add_argument("--tries", type=int, default=9)
     parser.add_argument("--database", help="URL of an empty PostgreSQL database; SQLite when left out")
-    parser.add_argument("--folder", type=Path, help="of the data; a temporary one when left out")
+    parser.add_argument("--folder", type=Path, help="of the data, filled if it is new; a temporary one when left out")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+    with contextlib.ExitStack() as stack:
+        folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         environment = {"AFFIANT_DATABASE": arguments.database} if arguments.database else {}
-        server = Server(Path(folder), environment=environment)
-        with server:
-            server.add_api()
-        begun = time.perf_counter()
-        master_key = master_key_file.load(server.data)
-        if arguments.database:
-            asyncio.run(fill_postgres(arguments.database, arguments, master_key))
-        else:
-            fill_sqlite(server.data / "affiant.db", arguments, master_key)
-        taken = time.perf_counter() - begun
-        print(f"filled with {arguments.clients:,} clients and {arguments.records:,} records in {taken:.0f} s")
-        trace = sha256(b"%d" % (arguments.records // 3 // 20 * 20)).hexdigest()[:12]
+        server = Server(folder, environment=environment)
+        if not server.data.exists():
+            fill(server, arguments)
         with server, httpx2.Client(timeout=60, follow_redirects=False) as http:
             sign_in(http, server)
-            print(f"{'page':52}{'status':>7}{'kB':>6}{'first ms':>10}{'worst':>8}")
-            for path in PAGES:
-                url = f"http://localhost:{server.port}/console{path.format(trace=trace)}"
-                times, status, size = measure(http, url, arguments.tries)
-                name = re.sub("[0-9a-f]{12}", "TRACE", path)
-                first = f"{statistics.median(times) * 1000:>10.1f}{max(times) * 1000:>8.1f}"
-                print(f"{name:52}{status:>7}{size // 1024:>6}{first}")
+            measure_all(http, f"http://localhost:{server.port}/console", arguments)
+
+
+def fill(server: Server, arguments: argparse.Namespace) -> None:
+    with server:
+        server.add_api()
+    begun, master_key = time.perf_counter(), master_key_file.load(server.data)
+    if arguments.database:
+        asyncio.run(fill_postgres(arguments.database, arguments, master_key))
+    else:
+        fill_sqlite(server.data / "affiant.db", arguments, master_key)
+    taken = time.perf_counter() - begun
+    print(f"filled with {arguments.clients:,} clients and {arguments.records:,} records in {taken:.0f} s", flush=True)
+
+
+def measure_all(http: httpx2.Client, base: str, arguments: argparse.Namespace) -> None:
+    trace = sha256(b"%d" % (arguments.records // 3 // 20 * 20)).hexdigest()[:12]
+    print(f"{'page':52}{'status':>7}{'kB':>6}{'first ms':>10}{'worst':>8}")
+    for path in PAGES:
+        times, status, size = measure(http, f"{base}{path.format(trace=trace)}", arguments.tries)
+        first = f"{statistics.median(times) * 1000:>10.1f}{max(times) * 1000:>8.1f}"
+        print(f"{re.sub('[0-9a-f]{12}', 'TRACE', path):52}{status:>7}{size // 1024:>6}{first}", flush=True)
 
 
 if __name__ == "__main__":

@@ -222,7 +222,9 @@ def test_reasons_are_told_by_somebody() -> None:
     """By an endpoint, where they are not those of an API, of the admin API or of the console; and none names one that does not exist."""
     told = {reason for described in mounted().values() for reason in endpoints.reasons(described.refuses)}
     others = {
-        reason for reason in Reason if reason.code.startswith(("token.", "admin.", "console.")) or reason.code == "dpop.token_hash"
+        reason
+        for reason in Reason
+        if reason.code.startswith(("token.", "admin.", "console.")) or reason.code == "dpop.token_hash"
     }
     assert told >= set(Reason) - others
     for described in mounted().values():

@@ -38,12 +38,12 @@ def _ask(server: Server) -> str:
             issued = server.token(**server.proof(name, resource=ORDERS) | GRANT)
             assert issued.status_code == 200, issued.text
     stranger = keys.generate("ES256")
-    for mistaken in (
+    mistakes = (
         server.assertion("partner-acme", lifetime=86_400),
         server.assertion("partner-acme", key=stranger),
         server.assertion("partner-acme", audience=f"{server.issuer}/token/"),
-    ):
-        proof = server.proof("partner-acme") | GRANT
-        refused = server.token(**proof | {"client_assertion": mistaken}).json()
-    trace: str = refused["trace_id"]
+    )
+    proof = server.proof("partner-acme") | GRANT
+    refusals = [server.token(**proof | {"client_assertion": mistaken}).json() for mistaken in mistakes]
+    trace: str = refusals[-1]["trace_id"]
     return trace

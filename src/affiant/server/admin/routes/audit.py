@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -32,7 +32,7 @@ AfterNumber = Annotated[int | None, Field(ge=0, le=2**62, description="only reco
 After = Annotated[int, Field(ge=0, le=2**62, description="begin after the record of this number")]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Choice:
     """The records that a list of the audit log has; a member that is None chooses nothing."""
 
@@ -46,6 +46,16 @@ class Choice:
     def is_narrow(self) -> bool:
         chosen = (self.client_id, self.since, self.until, self.after, *self.exact.values())
         return any(value is not None for value in chosen)
+
+    @cached_property
+    def _written(self) -> list[bytes]:
+        """The chosen texts as a record has them: most records are passed over without being decoded."""
+        texts = [text for text in (self.client_id, *self.exact.values()) if text is not None]
+        # Control characters and half a surrogate pair have several spellings (AuditRecord.to_json).
+        return [msgspec.json.encode(text) for text in texts if text.isascii() and text.isprintable()]
+
+    def may_have(self, row: AuditRow) -> bool:
+        return all(text in row.record for text in self._written)
 
     def has(self, row: AuditRow, members: dict[str, Any]) -> bool:
         at = members.get("at")
@@ -88,6 +98,8 @@ async def list_audit(
         return rows[:-1] if rows and choice.ends_before(rows[-1], now=call.now) else rows
 
     def show(row: AuditRow) -> list[documents.AuditRow]:
+        if not choice.may_have(row):
+            return []
         members = members_of(row)
         return [documents.AuditRow(number=row.number, record=members)] if choice.has(row, members) else []
 
