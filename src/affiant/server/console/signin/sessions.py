@@ -60,7 +60,7 @@ class Sessions:
     async def find(self, scope: http.Scope, now: float, *, is_use: bool = True) -> Visitor | None:
         """Return the visitor whose cookie came with this request; None without one, or if the session has ended.
 
-        Without `is_use` the session grows no younger: an open page that nobody looks at keeps nobody signed in.
+        Without `is_use` the session grows no younger: an open page keeps no user signed in.
         """
         secret = self._read(scope)
         if secret is None:
