@@ -36,13 +36,13 @@ def find(record: Mapping[str, Any]) -> Change | None:
         return None
     rows = _TABLES[kind].rows
     restored = {one: none_of(rows[one]) if value is None and one in rows else value for one, value in before.items()}
-    has_none = any(value is None for value in restored.values())  # a member that cannot be emptied again
-    return None if has_none else Change(kind, name, restored, after)
+    return Change(kind, name, restored, after)
 
 
 def is_possible(record: Mapping[str, Any]) -> bool:
-    """Whether the change of this audit record can be undone."""
-    return find(record) is not None
+    """Whether the change of this audit record can be undone: no member is None, which cannot be emptied again."""
+    change = find(record)
+    return change is not None and None not in change.before.values()
 
 
 def none_of(row: Member) -> Any:
