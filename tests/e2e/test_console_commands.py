@@ -86,11 +86,6 @@ CASES = (
         "setup.client", {"client_id": "first", "jwks": f'{{"keys": [{KEY}]}}', "scope": "orders.read"}, "client first"
     ),
     Case(
-        "setup.api",
-        {"identifier": "https://first.example", "name": "first", "scopes": "first.read"},
-        "api https://first.example",
-    ),
-    Case(
         "api.new",
         {"identifier": "https://bills.example", "name": "bills", "scopes": "bills.read", "access_token_lifetime": "60"},
         "api https://bills.example",
@@ -115,6 +110,11 @@ CASES = (
     Case("rule.remove", {"name": "deploy"}, "rule deploy"),
     Case("signing-key.announce", {}, ""),
     Case("signing-key.rotate", {}, ""),
+    Case("user.link", {"user": "bob"}, "sign-in link of bob"),
+    Case("user.change", {"user": "bob", "role": "operator"}, "user bob"),
+    Case("user.disable", {"user": "bob"}, "user bob"),
+    Case("user.enable", {"user": "eve"}, "user eve"),
+    Case("user.remove", {"user": "bob"}, "user bob"),
     Case("mend", {"command": "affiant client update billing --audience legacy"}, "client billing"),
     Case("mend.key", {"client_id": "billing", "key": KEY}, "client billing"),
 )
@@ -122,6 +122,10 @@ CASES = (
 ELSEWHERE = {
     "api.remove": "has no command",
     "trust.add": "makes what `affiant trust add` makes, by the same plan: tests/e2e/test_federation_pages.py",
+    "user.invite": "is two requests and two lines, of which the first does both",
+    "session.end": "names a session that each folder has another of",
+    "passkey.remove": "names a passkey, which only a device makes",
+    "passkey.rename": "has no command",
     "undo": "is the command of the members that it gives back: client.change",
     "passkey.remove": "is of the console alone: people sign in with it",
     "passkey.rename": "is of the console alone: people sign in with it",
@@ -145,6 +149,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "client key add rotating --public-key next.jwk",
         "client new legacy twofold --auth client_secret_basic",
         "client secret new twofold",
+        "console link ann --role owner",
+        "console link bob --role viewer",
+        "console link eve --role viewer",
+        "console user disable eve",
         "client new deploy --auth federated_jwt --scope orders.read",
         "trust add github acme/app --repository-id 123 --branch main --client deploy",
         "trust add github acme/other --repository-id 124 --branch main --client deploy --rule stopped",

@@ -7,14 +7,20 @@ from tests.unit.server.console.visits import text, visit
 from affiant.server.admin.roles import Role
 from affiant.storage.history.counts import Count
 from affiant.storage.memory import MemoryStore
-from affiant.storage.records import Api, Client
+from affiant.storage.records import Api, Client, User
 
 ORDERS = "https://orders.example"
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJiaWxsaW5nIn0.c2ln"
 
 
-async def _store(*clients: str) -> MemoryStore:
+async def _new() -> MemoryStore:
     store = MemoryStore()
+    await store.users.add(User("ann", "owner", handle="h", created_at=NOW))
+    return store
+
+
+async def _store(*clients: str) -> MemoryStore:
+    store = await _new()
     await open_api(store)
     await store.apis.add(Api(ORDERS, "Orders", ("orders.read",), is_default=True, created_at=NOW))
     for name in clients:
@@ -33,7 +39,7 @@ async def test_owner_of_a_new_server_is_led_to_the_setup() -> None:
 
 @pytest.mark.parametrize("role", list(Role))
 async def test_setup_goes_on_where_it_stopped(role: Role) -> None:
-    fresh = text(await visit(MemoryStore(), role).get("/setup"))
+    fresh = text(await visit(await _new(), role).get("/setup"))
     assert ("Create the API" in fresh) is (role is Role.OWNER)
     begun = text(await visit(await _store(), role).get("/setup"))
     assert ("Create the client" in begun) is (role is Role.OWNER)

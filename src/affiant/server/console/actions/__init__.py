@@ -1,6 +1,6 @@
 """The actions of the console: every change there is, by its name."""
 
-from affiant.server.console.actions import account, clients, issuing, mend, setup, trusts, undo
+from affiant.server.console.actions import account, clients, issuing, mend, setup, trusts, undo, users
 from affiant.server.console.actions.action import ACTIONS
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "setup",
     "trusts",
     "undo",
+    "users",
 ]

@@ -3,7 +3,7 @@
 from affiant.server.console.pages import account, audit, clients, events, issuing, trusts
 from affiant.server.console.pages.home import overview, search, setup
 from affiant.server.console.pages.page import PAGES
-from affiant.server.console.pages.settings import server
+from affiant.server.console.pages.settings import server, users
 
 __all__ = [
     "PAGES",
@@ -17,4 +17,5 @@ __all__ = [
     "server",
     "setup",
     "trusts",
+    "users",
 ]

@@ -2,6 +2,7 @@
 
 from affiant.oauth.metadata import openid_url, well_known_url
 from affiant.server.admin.roles import Role
+from affiant.server.console.api import at
 from affiant.server.console.pages.home import first
 from affiant.server.console.pages.page import page
 from affiant.server.console.view import View
@@ -23,5 +24,6 @@ async def show_setup(view: View) -> Answer:
         first=await first.find(view.api, issuer),
         urls=urls,
         is_safe=is_safe_url(issuer),
+        passkeys=await view.api.get(at("/users/{}/passkeys", view.visitor.name)),
         may_change=view.visitor.role is Role.OWNER,
     )

@@ -6,14 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from affiant.server.admin.routes.users.documents import USER
 from affiant.server.registry import fields as registry
 from affiant.server.registry import kinds
 from affiant.server.registry.federation import fields as federation
 from affiant.server.registry.fields import Member, Table
 
-PATHS = {"client": "/clients/{}", "api": "/apis/{}", "trust": "/trusts/{}", "rule": "/rules/{}"}
+PATHS = {"client": "/clients/{}", "api": "/apis/{}", "trust": "/trusts/{}", "rule": "/rules/{}", "user": "/users/{}"}
 _TABLES: dict[str, Table[Any]] = {
-    "client": registry.CLIENT, "api": registry.API, "trust": federation.TRUST, "rule": federation.RULE
+    "client": registry.CLIENT, "api": registry.API, "trust": federation.TRUST, "rule": federation.RULE,
+    "user": USER,
 }  # fmt: skip
 # Members of a view that no request may set: they follow from others, or cannot come back.
 _FIXED = frozenset({"keys", "secrets", "created_at", "jwks_at", "registered_itself"})
