@@ -76,7 +76,6 @@ BUNDLES = {
     "cli/connection/place.py get **query": JSON,
     "cli/connection/place.py run **options": CLICK,
     "cli/diagnosis/verify.py verify **options": CLICK,
-    "server/console/api.py lines **query": JSON,
     "server/console/api.py get **query": JSON,
     "server/console/api.py read **query": JSON,
     "server/console/api.py stream **query": JSON,

@@ -5,8 +5,7 @@ So every call has its role, its limits, its conditions and its audit record, whe
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -104,31 +103,6 @@ class Api:
 
         scope = self._build("GET", path, given, [(b"accept", b"application/jsonl")])
         await self._endpoint(scope, _once(b"", self._receive), forward)
-
-    async def lines(self, path: str, **query: Any) -> AsyncGenerator[list[Any], None]:
-        """Yield all items of a list, some at a time, as they are read. Raises Refusal before the first one."""
-        given = urlencode({name: value for name, value in query.items() if value is not None})
-        sent: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)  # so that no page is read before its place is free
-        scope = self._build("GET", path, given, [(b"accept", b"application/jsonl")])
-
-        async def read() -> None:
-            try:
-                await self._endpoint(scope, _once(b"", self._receive), sent.put)
-            finally:
-                await sent.put(None)
-
-        reading, is_refused = asyncio.create_task(read()), False
-        try:
-            while (message := await sent.get()) is not None:
-                body = message.get("body", b"")
-                is_refused = is_refused or message.get("status", _OK) != _OK
-                if is_refused and body:
-                    raise Refusal(msgspec.json.decode(body))
-                if body:
-                    yield [msgspec.json.decode(line) for line in body.splitlines()]
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
 
     async def _call(
         self, method: str, path: str, query: str, body: bytes | None, headers: list[tuple[bytes, bytes]]

@@ -74,8 +74,8 @@ async def test_export_is_what_is_filtered(desk: Desk) -> None:
     assert rows[0]["client_id"] == "'=1+1"
     assert rows[0]["detail"] == 'a "b",\nc'
     assert "attachment" in answer.headers["content-disposition"]
-    lines = (await desk.http.get("/console/activity/export?format=json&outcome=refused")).text.splitlines()
-    assert [json.loads(line)["trace_id"] for line in lines] == [row["trace_id"] for row in rows]
+    lines = (await desk.http.get("/console/activity/export?format=jsonl&outcome=refused")).text.splitlines()
+    assert [json.loads(line)["record"]["trace_id"] for line in lines] == [row["trace_id"] for row in rows]
 
 
 def visitor(name: str = "ann", teams: frozenset[str] | None = None) -> Visitor:

@@ -121,7 +121,9 @@ async def test_register_key(desk: Desk) -> None:
     for given, status in (("{", 422), ("x", 422), (json.dumps(added.to_jwk()), 422), ("[" * 9000, 422)):
         answer = await desk.post("/actions/client.key.add", client_id="billing", public_key=given)
         assert answer.status_code == status, answer.text
-    done = await desk.post("/actions/client.key.add", client_id="billing", public_key=json.dumps(added.public().to_jwk()))
+    done = await desk.post(
+        "/actions/client.key.add", client_id="billing", public_key=json.dumps(added.public().to_jwk())
+    )
     assert done.status_code == 303, done.text
     found = await desk.store.clients.find("billing")
     assert found is not None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -15,15 +13,13 @@ from affiant.server.console.pages.events.live import SHOWN, Full, Tab
 from affiant.server.console.pages.events.rows import Row, plot
 from affiant.server.console.pages.page import page
 from affiant.server.console.show import times
+from affiant.server.console.show.records import exports
 from affiant.server.console.view import View
 from affiant.server.request import http
 from affiant.server.request.http import Answer
-from affiant.storage.entries import AuditRecord
 
 HEARTBEAT_SECONDS = 10.0  # between two signs of life, and two looks at the session
 SPANS = {"5 minutes": 300, "1 hour": 3600, "24 hours": 86_400, "7 days": 604_800}
-_COLUMNS = ("number", *AuditRecord.__struct_fields__)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @page("/activity")
@@ -55,13 +51,8 @@ async def stream_activity(view: View) -> Answer:
 
 @page("/activity/export")
 async def export_activity(view: View) -> Answer:
-    lines = view.api.lines("/audit", **Filters(view.query).chosen)
-    first: list[Any] = await anext(lines, [])  # so that a refusal is a page
-    kind = "csv" if view.query.text("format") == "csv" else "jsonl"
-    name = f"activity-{times.machine(view.now).replace(':', '')}.{kind}"
-    headers = [(b"content-disposition", f'attachment; filename="{name}"'.encode())]
-    write, media = (_csv, b"text/csv; charset=utf-8") if kind == "csv" else (_json, b"application/jsonl")
-    return Answer(200, {}, headers, media_type=media, stream=write(first, lines))
+    name = f"activity-{times.machine(view.now).replace(':', '')}"
+    return await exports.stream(view, "/audit", name, Filters(view.query).chosen)
 
 
 async def _events(view: View) -> AsyncGenerator[bytes, None]:
@@ -107,31 +98,3 @@ def _after(view: View) -> int:
     sent = http.header(view.scope, b"last-event-id")  # type: ignore[arg-type]
     last = sent[0].decode("latin-1") if sent else view.query.text("after")
     return int(last) if last.isascii() and last.isdecimal() and len(last) < 16 else 0  # noqa: PLR2004
-
-
-async def _json(first: list[Any], lines: AsyncGenerator[list[Any], None]) -> AsyncGenerator[bytes, None]:
-    async for items in _all(first, lines):
-        yield b"".join(msgspec.json.encode(_flat(item)) + b"\n" for item in items)
-
-
-async def _csv(first: list[Any], lines: AsyncGenerator[list[Any], None]) -> AsyncGenerator[bytes, None]:
-    yield f"{','.join(_COLUMNS)}\r\n".encode()
-    async for items in _all(first, lines):
-        written = io.StringIO()
-        csv.writer(written).writerows([_cell(_flat(item).get(name)) for name in _COLUMNS] for item in items)
-        yield written.getvalue().encode()
-
-
-async def _all(first: list[Any], lines: AsyncGenerator[list[Any], None]) -> AsyncGenerator[list[Any], None]:
-    yield first
-    async for items in lines:
-        yield items
-
-
-def _flat(item: dict[str, Any]) -> dict[str, Any]:
-    return {"number": item["number"], **item["record"]}
-
-
-def _cell(value: Any) -> Any:
-    # Attack: a claim that a spreadsheet takes for a formula.
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

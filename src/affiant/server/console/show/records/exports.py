@@ -13,6 +13,7 @@ from typing import Any
 from affiant.server.console.api import Refusal
 from affiant.server.console.view import View
 from affiant.server.request.http import Answer
+from affiant.storage.entries import AuditRecord
 
 Keep = Callable[[Mapping[str, Any]], bool]
 Messages = AsyncGenerator[MutableMapping[str, Any], None]
@@ -111,14 +112,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     record = row.get("record")
     if not isinstance(record, dict):
         return row
-    return {"number": row.get("number"), **dict.fromkeys(_RECORD), **record}
-
-
-_RECORD = (
-    "at", "trace_id", "endpoint", "outcome", "reason", "client_id", "client_claimed", "by", "subject", "before",
-    "after", "method", "alg", "kid", "thumbprint", "grant", "scope", "resource", "address", "expected", "got", "detail",
-    "token", "rule", "issuer", "task", "parent", "milliseconds",
-)  # fmt: skip
+    return {"number": row.get("number"), **dict.fromkeys(AuditRecord.__struct_fields__), **record}
 
 
 def _cell(value: object) -> object:
