@@ -155,7 +155,7 @@ def _fill(server: Affiant, number: int, active: int) -> dict[str, keys.PrivateKe
             yield name, record(name, key) if key else idle.replace(b"client-00000000", name.encode())
 
     with closing(sqlite3.connect(server.folder / "affiant-data" / FILE_NAME)) as connection, connection:
-        connection.executemany("INSERT INTO client VALUES (?, ?)", rows())
+        connection.executemany("INSERT INTO client (client_id, record) VALUES (?, ?)", rows())
     return signers
 
 

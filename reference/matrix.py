@@ -1,27 +1,35 @@
-"""The published matrix: which role may call which route. `python -m reference.matrix` prints it."""
+"""The published matrix: which role may call which route, and what of it within teams.
+
+`python -m reference.matrix` prints it.
+"""
 
 import sys
 
 from affiant.server.admin.app import OPERATIONS
 from affiant.server.admin.roles import Role
+from affiant.server.admin.routes.operation import Reach
 
 _MAY = "yes"
+_WITHIN = {Reach.TEAMS: "their own", Reach.OWN: "their own", Reach.PUBLIC: _MAY, Reach.SERVER: ""}
 
 
 def build() -> str:
     """The table, in Markdown."""
-    head = f"| route | {' | '.join(role.value for role in Role)} | what it does |\n|---|{'---|' * (len(Role) + 1)}\n"
+    roles = " | ".join(role.value for role in Role)
+    head = f"| route | {roles} | limited to teams | what it does |\n|---|{'---|' * (len(Role) + 2)}\n"
     rows = []
     for route in OPERATIONS:
         cells = " | ".join(_MAY if role.includes(route.role) else "" for role in Role)
+        within = _WITHIN[route.reach] if route.role is not Role.OWNER or route.team_role else ""
+        also = f" ({route.team_role.value})" if route.team_role else ""
         told = (route.endpoint.__doc__ or "").strip().splitlines()[0]
-        rows.append(f"| `{route.method} {route.path}` | {cells} | {told} |\n")
+        rows.append(f"| `{route.method} {route.path}` | {cells} | {within}{also} | {told} |\n")
     return head + "".join(rows)
 
 
 def parse(page: str) -> dict[str, dict[str, bool]]:
     """What the page says: by route, whether each role may call it."""
-    rows = [line.split("|")[1:-2] for line in page.splitlines() if line.startswith("| `")]
+    rows = [line.split("|")[1:-3] for line in page.splitlines() if line.startswith("| `")]
     return {
         cells[0].strip(" `"): {role.value: cell.strip() == _MAY for role, cell in zip(Role, cells[1:], strict=True)}
         for cells in rows

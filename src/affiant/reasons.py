@@ -381,6 +381,8 @@ class Reason(Enum):
         "Wait for one of your own to finish, then send the request again after the seconds in Retry-After.", "RFC 9110 15.6.4")
     ADMIN_OWNER_ONLY = Row("admin.owner_only", 403, "insufficient_scope", 0, "only owners may make and change clients and APIs of the admin API, and what is another user's",
         "Ask an owner.", "RFC 6750 3.1")
+    ADMIN_TEAM = Row("admin.team", 403, "insufficient_scope", 0, "the role of this caller is limited to its teams",
+        "Stay within the teams and the scopes that the answer names, or ask an owner.", "RFC 6750 3.1")
     ADMIN_LAST_OWNER = Row("admin.last_owner", 409, "invalid_request", 0, "the admin API would have no owner left",
         "Make another owner first: affiant admin bootstrap NAME --data FOLDER.", "RFC 9110 15.5.10")
     ADMIN_CSRF = Row("admin.csrf", 403, "invalid_request", 0, "the form was not sent by a page of this console in this session",

@@ -8,12 +8,15 @@ from tests.attacks.registering import bearer
 from tests.wire import JSON_TYPE, Header, Reply, Request
 
 from affiant.server.admin.roles import SCOPES, Role
+from affiant.storage.records import Team
 from affiant.testing import ISSUER, Server
 
 ADMIN = f"{ISSUER}/admin/api"
 NOBODY, CLIENT = "anonymous", "client"  # without a token; with a token for another API
 ROLES = tuple(role.value for role in Role)
 OTHER_OWNER = "owner2"
+OF_TEAM = "payments-operator"
+TEAM = "payments"
 
 
 async def hire(server: Server) -> None:
@@ -22,6 +25,8 @@ async def hire(server: Server) -> None:
     for role in Role:
         await server.add_client(role.value, scope=(role.scope,), resources=(ADMIN,))
     await server.add_client(OTHER_OWNER, scope=(Role.OWNER.scope,), resources=(ADMIN,))
+    await server.store.teams.add(Team(TEAM, scope=("r", "w"), resources=("https://api.example",)))
+    await server.add_client(OF_TEAM, scope=(Role.OPERATOR.scope,), resources=(ADMIN,), administers=(TEAM,))
 
 
 async def token(bench: Bench, client_id: str, **changes: str) -> str:

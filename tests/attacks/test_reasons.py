@@ -394,6 +394,7 @@ AT_THE_ADMIN_API: dict[Reason, tuple[Any, ...]] = {
     Reason.ADMIN_EXISTS: ("owner", "POST /apis", {"identifier": API, "name": "a"}),
     Reason.ADMIN_CHANGED: ("operator", "PATCH /clients/c1", {}, (b"if-match", b'"x"')),
     Reason.ADMIN_OWNER_ONLY: ("operator", "PATCH /clients/owner", {}),
+    Reason.ADMIN_TEAM: (callers.OF_TEAM, "POST /revocations", {"kind": "all"}),
     Reason.ADMIN_LAST_OWNER: ("owner", f"DELETE /apis/{callers.ADMIN}"),
 }
 

@@ -149,20 +149,20 @@ async def _overtaken(store: Store, monkeypatch: pytest.MonkeyPatch, path: str) -
     )
     twice = tuple(replace(secret, id=name) for secret in made.client.secrets for name in ("one", "two"))
     await store.clients.add(replace(made.client, secrets=twice[: 1 if path == "secrets" else 2]))
-    hold: Any = store.clients
-    find = hold.find
+    hold: Any = store.tables
+    get = hold.get
 
-    async def overtaken(client_id: str) -> Client | None:
-        found: Client | None = await find(client_id)
-        monkeypatch.setattr(hold, "find", find)
-        await hold.update("c", lambda client: replace(client, scope=("admin.owner",), resources=(ADMIN,)))
+    async def overtaken(step: Any) -> Any:
+        found = await get(step)
+        monkeypatch.setattr(hold, "get", get)
+        await store.clients.update("c", lambda client: replace(client, scope=("admin.owner",), resources=(ADMIN,)))
         return found
 
-    monkeypatch.setattr(hold, "find", overtaken)
+    monkeypatch.setattr(hold, "get", overtaken)
     async with asking(store, Principal("op", Role.OPERATOR)) as http:
         answer = await http.post(f"/clients/c/{path}", json=ROTATIONS[path])
     assert (answer.status_code, answer.json()["reason"]) == (403, Reason.ADMIN_OWNER_ONLY.code), path
-    after = await find("c")
+    after = await store.clients.find("c")
     assert after is not None
     assert after.scope == ("admin.owner",)
     assert (after.keys, after.secrets) == (made.client.keys, twice[: 1 if path == "secrets" else 2])
@@ -248,16 +248,16 @@ async def test_list_that_breaks_off_is_cut(store: Store, monkeypatch: pytest.Mon
     """In the middle of a stream there is no status any more: the answer is cut, and never ends like a whole one."""
     for number in range(3):
         await store.clients.add(member(f"c{number}"))
-    hold: Any = store.clients
-    real, pages = hold.list, iter([True])
+    hold: Any = store.tables
+    real, pages = hold.rows, iter([True])
 
-    async def failing(*, after: str = "", limit: int | None = None) -> Any:
+    async def failing(step: Any) -> Any:
         if not next(pages, False):
             raise StoreError("the disk is gone")
-        return await real(after=after, limit=2)
+        return await real(replace(step, limit=2))
 
     monkeypatch.setattr("affiant.server.admin.lists.PAGE", 2)
-    monkeypatch.setattr(hold, "list", failing)
+    monkeypatch.setattr(hold, "rows", failing)
     sent: list[Any] = []
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/admin/api/clients", "query_string": b""}
     scope |= {"headers": [(b"accept", b"application/jsonl")], "asgi": {"version": "3.0", "spec_version": "2.4"}}

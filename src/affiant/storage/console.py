@@ -70,6 +70,7 @@ class Users(Records[User]):
         def steps() -> Steps[User]:
             before = yield from require(USERS, key)
             after = change(before)
+            yield from self._judge(before, after)
             if condition is not None:
                 yield from condition(before, after)
             ended = [] if after.enabled else (yield from _owned(key, SESSIONS, LINKS))

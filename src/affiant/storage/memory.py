@@ -133,7 +133,10 @@ class MemoryTables:
             return [row for _, row in sorted(records.items()) if getattr(row, step.table.copied[0]) == step.of]
         if step.table.is_by_age:
             return list(records.values())[::-1]
-        return [records[key] for key in sorted(key for key in records if key > step.after)[: step.limit]]
+        rows = [records[key] for key in sorted(key for key in records if key > step.after)]
+        if step.among is not None:
+            rows = [row for row in rows if getattr(row, step.table.copied[0]) in step.among]
+        return rows[: step.limit]
 
 
 class MemoryKeyUses:

@@ -18,6 +18,7 @@ from affiant.storage.registry import (
     Settings,
     SigningKeys,
     Tables,
+    Teams,
     Trusts,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "SigningKeys",
     "Store",
     "Tables",
+    "Teams",
     "TooMany",
     "Trusts",
     "Users",
@@ -169,10 +171,12 @@ class AuditLog(Protocol):
 class Store(Protocol):
     """All ports of one store. `clients` to `sign_in_links` run on its Tables; it implements the others itself."""
 
+    tables: Tables
     clients: Clients
     apis: Apis
     trusts: Trusts
     rules: Rules
+    teams: Teams
     initial_access_tokens: InitialAccessTokens
     signing_keys: SigningKeys
     settings: Settings

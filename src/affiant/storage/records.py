@@ -169,6 +169,17 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Team:
+    """Owns clients, APIs and trusts. Its operators may grant the scopes of its own APIs, and `scope` at `resources`."""
+
+    name: str
+    contact: str | None = None  # whom to ask
+    resources: tuple[str, ...] = ()  # identifiers of other APIs
+    scope: tuple[str, ...] = ()
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class InitialAccessToken:
     """A token with which clients register themselves (RFC 7591 section 3), by the keyed digest of its text."""
 
@@ -180,6 +191,7 @@ class InitialAccessToken:
     expires_at: int
     uses: int  # registrations that are left
     authorization_details_types: tuple[str, ...] = ()  # that a client may register for (RFC 9396 section 10)
+    team: str | None = None  # of the clients that register with it
 
 
 @dataclass(frozen=True, slots=True)

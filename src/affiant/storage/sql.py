@@ -66,7 +66,11 @@ def select(step: Get[Any] | Rows[Any]) -> Statement:
     if table.is_by_age:
         return f"{query} ORDER BY number DESC", ()
     limit = HIGHEST if step.limit is None else step.limit
-    return f"{query} WHERE {table.key} > $1 ORDER BY {table.key} LIMIT $2", (step.after, limit)
+    if step.among is None:
+        return f"{query} WHERE {table.key} > $1 ORDER BY {table.key} LIMIT $2", (step.after, limit)
+    marks = ", ".join(f"${place}" for place in range(3, 3 + len(step.among)))
+    some = f"{table.copied[0]} IN ({marks})" if marks else "FALSE"
+    return f"{query} WHERE {table.key} > $1 AND {some} ORDER BY {table.key} LIMIT $2", (step.after, limit, *step.among)
 
 
 def write(step: Write) -> list[Statement]:
@@ -75,9 +79,10 @@ def write(step: Write) -> list[Statement]:
             values = (key, *(getattr(record, name) for name in table.copied), table.encode(record))
             columns = ", ".join((table.key, *table.copied, table.column))
             marks = ", ".join(f"${place}" for place in range(1, len(values) + 1))
+            changed = ", ".join(f"{name} = excluded.{name}" for name in (*table.copied, table.column))
             put = (
                 f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"  # noqa: S608 - names of our own
-                f" ON CONFLICT ({table.key}) DO UPDATE SET {table.column} = excluded.{table.column}"
+                f" ON CONFLICT ({table.key}) DO UPDATE SET {changed}"
             )
             return [(put, values)]
         case Drop(table, key):

@@ -108,7 +108,7 @@ async def _gate(
         master_key=key,
         vault=vault,
         directory=Directory(issuer, store, key, demands=chosen.demands, vault=vault),
-        explainer=lambda: build_explainer(issuer, store, key, chosen),
+        explainer=lambda *, store: build_explainer(issuer, store, key, chosen),
         methods=chosen.methods,
         calendar=chosen.calendar,
         trust_keys=TrustKeys(LateFetcher(chosen.options.jwks_uri_allowed)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -20,10 +21,11 @@ from affiant.oauth import bearer, resource_request
 from affiant.oauth.access_token import AccessToken
 from affiant.reasons import Reason
 from affiant.server.admin import problems, roles
+from affiant.server.admin.access.store import open_for
 from affiant.server.admin.calls import AdminContext, Call
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.admin.routes import ALL, operation
-from affiant.server.admin.routes.operation import Operation
+from affiant.server.admin.routes.operation import Operation, Reach
 from affiant.server.request import http
 from affiant.server.request.endpoint import Context, Recorder
 from affiant.server.request.notes import Request
@@ -80,7 +82,8 @@ class AdminEndpoint(Recorder):
         return problems.build(refusal, request, issuer=self._context.issuer, nonce=nonce)
 
     async def _admit(self, request: Request) -> Call:
-        call = Call(self._context, request, await self._authenticate(request.scope, request.now))
+        who, whole = await self._authenticate(request.scope, request.now), self._context.store
+        call = Call(replace(self._context, store=open_for(whole, who)), request, who, whole)
         call.body = await http.read_body(request.receive)
         request.notes.is_read = True
         return call
@@ -143,7 +146,7 @@ class Tokens:
         granted = roles.highest(token.scopes & set(client.record.scope))
         if registered is None or granted is None:
             raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=roles.Role.VIEWER.scope)
-        return Principal(token.client_id, granted)
+        return Principal(token.client_id, granted, teams=frozenset(client.record.administers) or None)
 
 
 def build(
@@ -155,7 +158,7 @@ def build(
 
 async def _answer(call: Call, route: Operation, parameters: dict[str, str]) -> http.Answer:
     """Take a request to a route from its role to its answer."""
-    call.who.require(route.role)
+    route.admit(call.who)
     call.query = _read_query(call, route)
     body = _read_body(call, is_wanted=route.body is not None)
     arguments = _parse(call, route, {"path": parameters, "query": call.query, "body": body})
@@ -215,4 +218,4 @@ async def _describe(call: Call) -> Any:
 
 
 # Every route there is.
-OPERATIONS = (*ALL, Operation("openapi", "GET", "/openapi.json", Role.VIEWER, _describe, dict[str, Any]))
+OPERATIONS = (*ALL, Operation("openapi", "GET", "/openapi.json", Role.VIEWER, Reach.PUBLIC, _describe, dict[str, Any]))

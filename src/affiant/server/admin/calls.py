@@ -42,7 +42,7 @@ class AdminContext:
     store: Store
     master_key: MasterKey = field(repr=False)
     directory: Directory
-    explainer: Callable[[], Explainer]  # makes one; few calls need it
+    explainer: Callable[..., Explainer]  # makes one on this `store`; few calls need it
     calendar: Calendar
     vault: Vault
     limits: Limits
@@ -65,9 +65,10 @@ class AdminContext:
 class Call:
     """One request of an authenticated caller."""
 
-    context: AdminContext
+    context: AdminContext  # with the store as the caller sees it
     request: Request
     who: Principal
+    whole: Store  # that of the server: for what is compared and counted, and shown to no caller
     body: bytes = b""
     query: dict[str, str] = field(default_factory=dict)  # of the URL
     headers: dict[str, str] = field(default_factory=dict)  # of the answer

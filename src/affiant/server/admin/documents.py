@@ -70,6 +70,7 @@ Rules = Annotated[list[str], Checked(kinds.RULES)]
 Scope = Annotated[list[str], Checked(kinds.SCOPE)]
 Apis = Annotated[list[str], Checked(kinds.APIS)]
 Types = Annotated[list[str], Checked(kinds.TYPES)]
+TeamName = Annotated[str, Checked(kinds.NAME)]
 SecretId = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9a-f]{16,64}$"),
@@ -217,6 +218,7 @@ class InitialAccessToken(Out):
     scope: list[str]
     resources: list[str]
     authorization_details_types: list[str]
+    team: str | None
     created_at: int
     expires_at: int
     uses: int
@@ -236,6 +238,7 @@ class InitialAccessTokenNew(In):
     authorization_details_types: Types = Field(default=[])
     lifetime_seconds: Annotated[int, Field(ge=1, le=2**40)] = 86_400
     uses: Annotated[int, Field(ge=1, le=2**31)] = 1
+    team: TeamName | None = Field(default=None, description="team of the clients that register with it")
     id: SecretId | None = None
 
 
@@ -412,7 +415,7 @@ class PlannedChange(In):
     """One planned request; `then` is a change right after a creation."""
 
     action: Literal["create", "update", "remove"]
-    kind: Literal["api", "client", "trust", "rule"]
+    kind: Literal["api", "client", "trust", "rule", "team"]
     name: Name
     members: dict[str, Any] = Field(default_factory=dict)
     then: dict[str, Any] = Field(default_factory=dict)

@@ -47,6 +47,11 @@ class Principal(Value, frozen=True):
         """Whether a client of this server calls, by an access token."""
         return not (self.is_local or self.is_user)
 
+    @property
+    def limit(self) -> frozenset[str] | None:
+        """The teams to which the caller is limited; None for no limit, as every owner has."""
+        return None if self.role is Role.OWNER else self.teams
+
     def require(self, role: Role) -> None:
         """Raise SCOPE_INSUFFICIENT if the caller has a lower role."""
         if not self.role.includes(role):

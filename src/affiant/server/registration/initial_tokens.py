@@ -27,6 +27,7 @@ async def issue(
     now: int,
     types: tuple[str, ...] = (),
     id: str | None = None,  # noqa: A002 - its name
+    team: str | None = None,
     audit: Audit | None = None,
 ) -> tuple[InitialAccessToken, str]:
     """Store a new token and return it with its text, of which only a keyed digest is stored."""
@@ -44,6 +45,7 @@ async def issue(
         expires_at=now + lifetime_seconds,
         uses=uses,
         authorization_details_types=kinds.read("authorization_details_types", kinds.TYPES, types),
+        team=team,
     )
     await store.initial_access_tokens.add(token, audit=audit)
     return token, text

@@ -36,10 +36,11 @@ class Bounds:
     resources: tuple[str, ...]
     grants: tuple[str, ...] | None = None  # None for any
     profile: str | None = None  # set by an operator
+    team: str | None = None  # that owns it
 
     @classmethod
     def of_token(cls, token: InitialAccessToken) -> Bounds:
-        return cls(token.scope, token.authorization_details_types, token.resources)
+        return cls(token.scope, token.authorization_details_types, token.resources, team=token.team)
 
     @classmethod
     def of_client(cls, client: Client) -> Bounds:
@@ -127,6 +128,7 @@ def _bounded(client: Client, values: Mapping[str, Any], bounds: Bounds) -> Clien
         **{**values, "scope": scope, "grant_types": grants},
         resources=bounds.resources,
         profile=bounds.profile,
+        team=bounds.team,
         registration_scope=bounds.scope,
         registration_types=bounds.types,
     )

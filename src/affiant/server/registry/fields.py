@@ -19,9 +19,9 @@ from affiant.oauth.binding import subject
 from affiant.server.registry import kinds
 from affiant.server.registry.kinds import Choice, Kind, Text
 from affiant.server.registry.profiles import PROFILES
-from affiant.storage.records import Api, Client, Rule, Trust, User
+from affiant.storage.records import Api, Client, Rule, Team, Trust, User
 
-Record = TypeVar("Record", Client, Api, Trust, Rule, User)
+Record = TypeVar("Record", Client, Api, Trust, Rule, Team, User)
 RFC_7591 = "RFC 7591 2"
 _BINDING = ("optional", "required")
 
@@ -360,4 +360,15 @@ API = Table[Api](
         option="--token-typ",
     ),
     *OWNED,
+)
+TEAM = Table[Team](
+    Member("contact", kinds.CONTACT, "whom to ask about it; empty for none", option="--contact", metavar="TEXT"),
+    Member(
+        "resources",
+        kinds.APIS,
+        "APIs of other teams for which its clients may get tokens",
+        option="--resource",
+        metavar="URL",
+    ),
+    Member("scope", kinds.SCOPE, "scopes of these APIs that it may grant", option="--scope", metavar="S"),
 )

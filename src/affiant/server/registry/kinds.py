@@ -338,6 +338,11 @@ def is_client_id(text: str) -> bool:
         return False
 
 
+def is_name(text: str) -> bool:
+    """Whether a team, a trust or a rule may have this name."""
+    return len(text) <= NAME.longest and NAME.pattern is not None and NAME.pattern.fullmatch(text) is not None
+
+
 def read(name: str, kind: Kind, value: object) -> Any:
     """Return the typed value of this member; raise ConfigError with its name if it has none."""
     try:

@@ -18,7 +18,8 @@ SECRET = b"\xde\xad\xbe\xef" * 8
 
 
 def call(who: Principal = OWNER) -> Call:
-    return Call(make_context(MemoryStore()), Request("admin", "203.0.113.7", float(NOW)), who)
+    store = MemoryStore()
+    return Call(make_context(store), Request("admin", "203.0.113.7", float(NOW)), who, store)
 
 
 def show(client: Any) -> documents.Client:

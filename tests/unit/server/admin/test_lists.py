@@ -21,14 +21,14 @@ class FailingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.pages = 0
-        clients: Any = self.clients
-        self._list, clients.list = clients.list, self._fail
+        tables: Any = self.tables
+        self._rows, tables.rows = tables.rows, self._fail
 
-    async def _fail(self, *, after: str = "", limit: int | None = None) -> Any:
+    async def _fail(self, step: Any) -> Any:
         self.pages += 1
         if self.pages > 1:
             raise StoreError("the disk is gone")
-        return await self._list(after=after, limit=limit)
+        return await self._rows(step)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tests.admin import asking, member
 from affiant.server.admin import app
 from affiant.server.admin.models import Out
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.operation import Operation
+from affiant.server.admin.routes.operation import Operation, Reach
 from affiant.storage.memory import MemoryStore
 
 SECRET = "c9f0a1"
@@ -54,7 +54,7 @@ async def test_mistakes_are_listed_by_place() -> None:
 async def test_fault_of_an_endpoint_is_no_mistake_of_the_caller(
     endpoint: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    declared = Operation("faults", "GET", "/fault", Role.VIEWER, endpoint, Counted)
+    declared = Operation("faults", "GET", "/fault", Role.VIEWER, Reach.PUBLIC, endpoint, Counted)
     monkeypatch.setattr(app, "OPERATIONS", (declared,))
     async with asking(MemoryStore()) as http:
         reply = await http.get("/fault")

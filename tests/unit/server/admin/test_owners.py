@@ -5,7 +5,7 @@ from tests.admin import ADMIN, NOW, make_context, member
 
 from affiant.errors import ConfigError, Rejected
 from affiant.reasons import Reason
-from affiant.server.admin import owners
+from affiant.server.admin.access import owners
 from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.request.notes import Request
@@ -14,7 +14,8 @@ from affiant.storage.registry import OtherClient
 
 
 def call(store: MemoryStore, name: str, *, is_local: bool = False) -> Call:
-    return Call(make_context(store), Request("admin", "", float(NOW)), Principal(name, Role.OWNER, is_local=is_local))
+    who = Principal(name, Role.OWNER, is_local=is_local)
+    return Call(make_context(store), Request("admin", "", float(NOW)), who, store)
 
 
 async def staff(*names: str) -> MemoryStore:

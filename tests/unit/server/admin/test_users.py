@@ -10,7 +10,7 @@ from tests.stores import records
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.admin.routes.users import rules
 from affiant.storage.memory import MemoryStore
-from affiant.storage.records import Passkey, Session, UsedChallenge, User
+from affiant.storage.records import Passkey, Session, Team, UsedChallenge, User
 
 LOCAL = Principal("cli", Role.OWNER, is_local=True)
 
@@ -45,6 +45,7 @@ async def _session(store: MemoryStore, name: str, username: str, *, last_at: int
 
 async def test_a_user_from_beginning_to_end() -> None:
     store = await _store()
+    await store.teams.add(Team("payments"))
     made = await _ask(store, OWNER, "POST /users", {"name": "alice", "role": "operator", "teams": ["payments"]})
     assert (made.status_code, made.json()) == (
         201,

@@ -151,7 +151,7 @@ def test_labels_are_few() -> None:
 
 @pytest.mark.parametrize("team", ["Payments", "a b", "-a", "a-", "a" * 65, "\u00e9", "a/b"])
 def test_a_team_has_a_short_name(team: str) -> None:
-    with pytest.raises(ConfigError, match="^team must be "):
+    with pytest.raises(ConfigError, match=r"^team must be "):
         fields.CLIENT.read({"team": team})
 
 

@@ -9,11 +9,12 @@ from pydantic import Field
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.oauth.parameters.scope import is_covered
-from affiant.server.admin import changes, documents, lists, models, owners, views
+from affiant.server.admin import changes, documents, lists, models, views
+from affiant.server.admin.access import owners
 from affiant.server.admin.documents import ApiChanges, ApiNew
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, IfMatch, Routes
+from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, IfMatch, Reach, Routes
 from affiant.server.admin.routes.usage import used
 from affiant.server.admin.routes.usage.used import Used
 from affiant.server.keys import signing_keys
@@ -28,7 +29,7 @@ OfApi = Annotated[str | None, Field(max_length=512, description="only those for 
 Identifier = Annotated[str, Field(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
 
 
-@APIS("GET /apis", Role.VIEWER, answers=models.page(documents.UsedApi), is_list=True)
+@APIS("GET /apis", Role.VIEWER, Reach.TEAMS, answers=models.page(documents.UsedApi), is_list=True)
 async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the APIs, by identifier, with how each one is used."""
     uses = await used.find_apis(call)
@@ -40,7 +41,7 @@ async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -
     return await lists.answer(call, limit, cursor, source)
 
 
-@APIS("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=TAKEN)
+@APIS("POST /apis", Role.OWNER, Reach.TEAMS, answers=documents.Api, status=201, refuses=TAKEN)
 async def register_api(call: Call, wanted: ApiNew) -> Any:
     """Register an API. The first one becomes the default, for tokens that name no API, unless it says otherwise."""
     built = build(call, wanted, has_default=await call.context.store.apis.default() is not None)
@@ -60,7 +61,7 @@ def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
     return built
 
 
-@APIS("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.UsedApi, refuses=UNKNOWN)
+@APIS("GET /apis/{identifier:path}", Role.VIEWER, Reach.TEAMS, answers=documents.UsedApi, refuses=UNKNOWN)
 async def show_api(call: Call, identifier: Identifier) -> Any:
     """Show an API, and how it is used."""
     found = await get(call, identifier)
@@ -73,7 +74,7 @@ def _with_use(api: Api, uses: Mapping[str, Used]) -> documents.UsedApi:
     return documents.UsedApi(**views.api(api).model_dump(), tokens_24h=of.tokens_24h, tokens_30d=of.tokens_30d)
 
 
-@APIS("PATCH /apis/{identifier:path}", Role.OWNER, answers=documents.Api, refuses=OF_CHANGES)
+@APIS("PATCH /apis/{identifier:path}", Role.OWNER, Reach.TEAMS, answers=documents.Api, refuses=OF_CHANGES)
 async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_match: IfMatch = None) -> Any:
     """Change an API: its name, its scopes, or that it is the default."""
     stored = await get(call, identifier)
@@ -87,7 +88,7 @@ async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_
     return changes.tagged(call, views.api(changed))
 
 
-@APIS("DELETE /apis/{identifier:path}", Role.OWNER, status=204, refuses=OF_CHANGES)
+@APIS("DELETE /apis/{identifier:path}", Role.OWNER, Reach.TEAMS, status=204, refuses=OF_CHANGES)
 async def remove_api(call: Call, identifier: Identifier, if_match: IfMatch = None) -> None:
     """Remove an API; the access tokens for it end in the same commit."""
     changes.check_match(if_match, views.api(await get(call, identifier)))
@@ -146,13 +147,13 @@ def _audit(call: Call, identifier: str) -> Any:
     return changes.audit(call, f"api {identifier}", views.api, ends=ends)
 
 
-@GRANTS("GET /grants", Role.VIEWER, answers=models.page(documents.Grant), is_list=True)
+@GRANTS("GET /grants", Role.VIEWER, Reach.TEAMS, answers=models.page(documents.Grant), is_list=True)
 async def list_grants(call: Call, resource: OfApi = None, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the grants, by client; `limit` counts clients, each of which may have several APIs.
 
     With `resource` it counts grants. A page may then be short or empty, and have a next one.
     """
-    apis = {api.identifier: api for api in await call.context.store.apis.list()}
+    apis = {api.identifier: api for api in await call.whole.apis.list()}
     default = next((api for api in apis.values() if api.is_default), None)
 
     async def fetch(after: str, limit: int) -> list[Client]:

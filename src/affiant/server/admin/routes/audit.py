@@ -9,10 +9,11 @@ import msgspec
 from pydantic import Field
 
 from affiant.server.admin import documents, lists, models
+from affiant.server.admin.access.store import for_explaining
 from affiant.server.admin.documents import Question
 from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.operation import UNKNOWN, Call, Routes
+from affiant.server.admin.routes.operation import UNKNOWN, Call, Reach, Routes
 from affiant.server.request.http import Answer
 from affiant.storage.entries import GENESIS, OUT_OF_ORDER, AuditRow
 from affiant.storage.history import audit_chain
@@ -61,7 +62,8 @@ class Choice:
         at = members.get("at")
         at = at if isinstance(at, int | float) else 0.0
         return (
-            all(value is None or members.get(name) == value for name, value in self.exact.items())
+            bool(members)  # not one of another team
+            and all(value is None or members.get(name) == value for name, value in self.exact.items())
             and self.client_id in (None, members.get("client_id"), members.get("client_claimed"))
             and (self.since is None or at >= self.since)
             and (self.until is None or at < self.until)
@@ -75,7 +77,7 @@ class Choice:
         return is_older or (self.after is not None and row.number <= self.after)
 
 
-@AUDIT("GET /audit", Role.VIEWER, answers=models.page(documents.AuditRow), is_list=True)
+@AUDIT("GET /audit", Role.VIEWER, Reach.TEAMS, answers=models.page(documents.AuditRow), is_list=True)
 async def list_audit(
     call: Call,
     client_id: Text = None,
@@ -103,18 +105,19 @@ async def list_audit(
         members = members_of(row)
         return [documents.AuditRow(number=row.number, record=members)] if choice.has(row, members) else []
 
-    source = Source(fetch, lambda row: str(row.number), show, scan=_SCANNED if choice.is_narrow else 0)
+    is_narrow = choice.is_narrow or call.who.limit is not None
+    source = Source(fetch, lambda row: str(row.number), show, scan=_SCANNED if is_narrow else 0)
     return await lists.answer(call, limit, cursor, source)
 
 
-@AUDIT("GET /audit/head", Role.VIEWER, answers=documents.AuditHead)
+@AUDIT("GET /audit/head", Role.VIEWER, Reach.SERVER, answers=documents.AuditHead)
 async def show_audit_head(call: Call) -> Any:
     """Show the head of the log. Store it elsewhere, and verify the log against it later."""
     head = await call.context.store.audit_log.head()
     return documents.AuditHead(number=head.number, link=head.link.hex(), head=audit_chain.build_head(head))
 
 
-@AUDIT("GET /audit/verification", Role.VIEWER, answers=documents.Verification, is_long=True)
+@AUDIT("GET /audit/verification", Role.VIEWER, Reach.SERVER, answers=documents.Verification, is_long=True)
 async def verify_audit(call: Call, expect: Head = None) -> Any:
     """Verify the whole chain; name the first record that was edited, deleted, inserted or moved."""
     expected = audit_chain.parse_head(expect) if expect is not None else None
@@ -136,7 +139,7 @@ async def verify_audit(call: Call, expect: Head = None) -> Any:
     return documents.Verification(holds=True, number=head.number, head=audit_chain.build_head(head))
 
 
-@AUDIT("GET /audit/export", Role.VIEWER, answers=None, is_list=True, refuses=UNKNOWN)
+@AUDIT("GET /audit/export", Role.VIEWER, Reach.SERVER, answers=None, is_list=True, refuses=UNKNOWN)
 async def export_audit(call: Call, after: After = 0) -> Answer:
     """Export all records, the oldest first, one a line as `affiant audit verify FILE` checks them."""
     log = call.context.store.audit_log
@@ -171,7 +174,7 @@ async def _walk(call: Call, after: int | None, work: Callable[[AuditRow], Result
         after = page[-1][0]
 
 
-@AUDIT("GET /audit/{trace_id}", Role.VIEWER, answers=dict[str, Any], refuses=UNKNOWN)
+@AUDIT("GET /audit/{trace_id}", Role.VIEWER, Reach.TEAMS, answers=dict[str, Any], refuses=UNKNOWN)
 async def show_record(call: Call, trace_id: TraceId) -> Any:
     """Show the record of one request."""
     return await get(call, trace_id)
@@ -199,17 +202,34 @@ def members_of(row: AuditRow) -> dict[str, Any]:
         return {"unreadable": row.record.hex()}
 
 
-@EXPLAIN("POST /explain", Role.VIEWER, answers=documents.Explanation, is_long=True)
+@EXPLAIN("POST /explain", Role.VIEWER, Reach.TEAMS, answers=documents.Explanation, is_long=True)
 async def explain_request(call: Call, question: Question) -> Any:
     """Judge a request step by step, without claiming, storing or sending anything."""
     from affiant.server.explain import captured  # noqa: PLC0415 - few calls need it
 
     at = question.at if question.at is not None else call.request.now
     asked = captured.parse(question.request)
-    return msgspec.to_builtins(await call.context.explainer().explain(asked, now=at, trust=question.trust))
+    explainer = call.context.explainer(store=for_explaining(call.whole, call.context.store))
+    return await _shown(call, await explainer.explain(asked, now=at, trust=question.trust))
 
 
-@EXPLAIN("GET /explain/{trace_id}", Role.VIEWER, answers=documents.Explanation, refuses=UNKNOWN, is_long=True)
+@EXPLAIN(
+    "GET /explain/{trace_id}", Role.VIEWER, Reach.TEAMS, answers=documents.Explanation, refuses=UNKNOWN, is_long=True
+)
 async def explain_record(call: Call, trace_id: TraceId) -> Any:
     """Explain the decision about a request, from its record."""
-    return msgspec.to_builtins(await call.context.explainer().explain_record(await get(call, trace_id)))
+    record = await get(call, trace_id)
+    explainer = call.context.explainer(store=for_explaining(call.whole, call.context.store))
+    return await _shown(call, await explainer.explain_record(record))
+
+
+async def _shown(call: Call, found: Any) -> Any:
+    """Return the explanation without the rules of others; raise NotFound for the token of a platform that is theirs."""
+    shown, store = msgspec.to_builtins(found), call.context.store
+    if call.who.limit is None:
+        return shown
+    is_seen = found.client_id is not None and await store.clients.find(found.client_id) is not None
+    if found.trust is not None and not is_seen and await store.trusts.find(found.trust) is None:
+        raise NotFound("the token is for no trust and for no client of your teams")
+    mine = {rule.name for rule in await store.rules.list()}
+    return {**shown, "rules": [rule for rule in shown["rules"] if rule["rule"].rpartition("/")[2] in mine]}

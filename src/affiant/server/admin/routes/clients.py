@@ -9,7 +9,8 @@ from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey, parse_public_jwk
 from affiant.oauth import names
-from affiant.server.admin import changes, documents, lists, models, owners, views
+from affiant.server.admin import changes, documents, lists, models, views
+from affiant.server.admin.access import owners
 from affiant.server.admin.documents import (
     ClientChanges,
     ClientNew,
@@ -30,6 +31,7 @@ from affiant.server.admin.routes.operation import (
     Call,
     ClientId,
     IfMatch,
+    Reach,
     Routes,
 )
 from affiant.server.admin.routes.usage import used
@@ -47,41 +49,72 @@ from affiant.storage.registry import OtherClient
 
 CLIENTS, CREDENTIALS = Routes("clients"), Routes("credentials")
 _Row = tuple[Client, Used | None]  # None: not in this list
-_SCANNED = 10_000  # clients read for one page of those that are unused
+_SCANNED = 10_000  # clients read for one page of those that are unused, or have a label
 UnusedFor = Annotated[
     int | None, Field(ge=1, le=10**9, description="seconds: only clients that were not used for so long, or ever since")
 ]
+OfTeam = Annotated[str | None, Field(max_length=64, description="only clients of this team")]
+WithLabel = Annotated[str | None, Field(max_length=127, description="only clients with this label")]
 
 
-@CLIENTS("GET /clients", Role.VIEWER, answers=models.page(documents.UsedClient), is_list=True)
-async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None, unused_for: UnusedFor = None) -> Any:
-    """List the clients, by name, with how each one is used. With `unused_for`, a page may be short and have a next."""
+@CLIENTS("GET /clients", Role.VIEWER, Reach.TEAMS, answers=models.page(documents.UsedClient), is_list=True)
+async def list_clients(
+    call: Call,
+    team: OfTeam = None,
+    label: WithLabel = None,
+    limit: Limit = 100,
+    cursor: CursorText = None,
+    unused_for: UnusedFor = None,
+) -> Any:
+    """List the clients, by name, with how each one is used.
+
+    With `unused_for` or `label`, a page may be short and have a next one.
+    """
     since = call.now - unused_for if unused_for is not None else None
 
     async def fetch(after: str, limit: int) -> list[_Row]:
-        found = await call.context.store.clients.list(after=after, limit=limit)
-        names = [client.client_id for client in found]
-        if since is None:
-            uses = await used.find(call, names)
-        else:
+        found = await _list(call, team, after, limit)
+        names = [client.client_id for client in found if label is None or label in client.labels]
+        if since is not None:
             uses = await used.find_last(call, names)
-            unused = [client.client_id for client in found if uses[client.client_id].is_unused(client, since)]
-            uses = await used.find(call, unused)
+            by_name = {client.client_id: client for client in found}
+            names = [name for name in names if uses[name].is_unused(by_name[name], since)]
+        uses = await used.find(call, names)
         return [(client, uses.get(client.client_id)) for client in found]
 
     def show(row: _Row) -> list[documents.UsedClient]:
         client, use = row
         return [used.with_use(views.client(client, call.now), use)] if use is not None else []
 
-    source = Source(fetch, lambda row: row[0].client_id, show, scan=_SCANNED if since is not None else 0)
+    is_choice = since is not None or label is not None
+    source = Source(fetch, lambda row: row[0].client_id, show, scan=_SCANNED if is_choice else 0)
     return await lists.answer(call, limit, cursor, source)
 
 
-@CLIENTS("POST /clients", Role.OWNER, answers=documents.RegisteredClient, status=201, refuses=TAKEN)
+async def _list(call: Call, team: str | None, after: str, limit: int) -> list[Client]:
+    clients = call.context.store.clients
+    if team is None:
+        return await clients.list(after=after, limit=limit)
+    return await clients.of_team(team, after=after, limit=limit)
+
+
+@CLIENTS(
+    "POST /clients",
+    Role.OWNER,
+    Reach.TEAMS,
+    answers=documents.RegisteredClient,
+    status=201,
+    refuses=TAKEN,
+    team_role=Role.OPERATOR,
+)
 async def register_client(call: Call, wanted: ClientNew) -> Any:
-    """Register a client. A secret that is made for it is in this answer, and in no later one."""
+    """Register a client. A secret that is made for it is in this answer, and in no later one.
+
+    An operator of teams registers clients of these teams, with the scopes that they hold.
+    """
     given, left_out = read_keys(call, wanted.jwks)
     built = build(call, wanted, given)
+    owners.check_escalation(call, built.client)
     await check_blueprint(call, built.client)
     await call.context.store.clients.add(built.client, audit=_audit(call, built.client.client_id))
     shown = views.client(built.client, call.now)
@@ -111,7 +144,7 @@ def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
     )
 
 
-@CLIENTS("GET /clients/{client_id}", Role.VIEWER, answers=documents.UsedClient, refuses=UNKNOWN)
+@CLIENTS("GET /clients/{client_id}", Role.VIEWER, Reach.TEAMS, answers=documents.UsedClient, refuses=UNKNOWN)
 async def show_client(call: Call, client_id: ClientId) -> Any:
     """Show a client: its members, its public keys, and how it is used. No secret is shown."""
     found = await get(call, client_id)
@@ -121,7 +154,7 @@ async def show_client(call: Call, client_id: ClientId) -> Any:
     return used.with_use(shown, uses[client_id], asking.get(client_id))
 
 
-@CLIENTS("PATCH /clients/{client_id}", Role.OPERATOR, answers=documents.ChangedClient, refuses=OF_CHANGES)
+@CLIENTS("PATCH /clients/{client_id}", Role.OPERATOR, Reach.TEAMS, answers=documents.ChangedClient, refuses=OF_CHANGES)
 async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, if_match: IfMatch = None) -> Any:
     """Change a client. If it is disabled (`enabled`), its tokens end at once."""
     await get(call, client_id)
@@ -143,7 +176,14 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
     return documents.ChangedClient(**shown.model_dump(), jwks_left_out=left_out)
 
 
-@CLIENTS("DELETE /clients/{client_id}", Role.OWNER, status=204, refuses=OF_CHANGES)
+@CLIENTS(
+    "DELETE /clients/{client_id}",
+    Role.OWNER,
+    Reach.TEAMS,
+    status=204,
+    refuses=OF_CHANGES,
+    team_role=Role.OPERATOR,
+)
 async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = None) -> None:
     """Remove a client, its keys, its refresh tokens and the rules that name it; its access tokens end at once."""
     await get(call, client_id)
@@ -173,6 +213,7 @@ def _unchanged(call: Call, client_id: str, if_match: str | None, condition: Othe
     """Return a condition for the commit: this one, and that the client still matches If-Match."""
 
     def check(before: Client, after: Client | None, other: Client | None) -> None:
+        owners.check_escalation(call, before)
         changes.check_match(if_match, views.client(before, call.now))
         if condition is not None:
             condition.check(before, after, other)
@@ -227,7 +268,9 @@ def _audit(call: Call, client_id: str) -> Any:
     return rules.with_removed(call, audit)
 
 
-@CREDENTIALS("GET /clients/{client_id}/keys", Role.VIEWER, answers=list[documents.HeldKey], refuses=UNKNOWN)
+@CREDENTIALS(
+    "GET /clients/{client_id}/keys", Role.VIEWER, Reach.TEAMS, answers=list[documents.HeldKey], refuses=UNKNOWN
+)
 async def list_client_keys(call: Call, client_id: ClientId) -> Any:
     """List a client's keys: what each may do, how it was used, and whether it can go."""
     found = await get(call, client_id)
@@ -235,26 +278,39 @@ async def list_client_keys(call: Call, client_id: ClientId) -> Any:
     return [{**members, "jwk": json.loads(key.jwk)} for members, key in zip(held, found.keys, strict=True)]
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys", Role.OPERATOR, answers=documents.Client, status=201, refuses=OF_SECRETS)
+@CREDENTIALS(
+    "POST /clients/{client_id}/keys",
+    Role.OPERATOR,
+    Reach.TEAMS,
+    answers=documents.Client,
+    status=201,
+    refuses=OF_SECRETS,
+)
 async def start_key_rotation(call: Call, client_id: ClientId, wanted: KeyNew, if_match: IfMatch = None) -> Any:
     """Add a client's next key; those before stay good until the rotation is completed."""
     added = client_keys.build(parse_public_jwk(wanted.jwk), now=call.now, not_before=wanted.not_before)
     return await _change(call, client_id, actions.add_key(added), if_match)
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys/complete", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+@CREDENTIALS(
+    "POST /clients/{client_id}/keys/complete", Role.OPERATOR, Reach.TEAMS, answers=documents.Client, refuses=OF_SECRETS
+)
 async def complete_key_rotation(call: Call, client_id: ClientId, wanted: KeyCompleted, if_match: IfMatch = None) -> Any:
     """Retire a client's old key; the tokens that it obtained live until they expire."""
     return await _change(call, client_id, actions.retire_key(wanted.kid, overlap=wanted.overlap), if_match)
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys/cancel", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+@CREDENTIALS(
+    "POST /clients/{client_id}/keys/cancel", Role.OPERATOR, Reach.TEAMS, answers=documents.Client, refuses=OF_SECRETS
+)
 async def cancel_key_rotation(call: Call, client_id: ClientId, wanted: KeyNamed, if_match: IfMatch = None) -> Any:
     """Take a client's new key back."""
     return await _change(call, client_id, actions.cancel_key(wanted.kid), if_match)
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys/revoke", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+@CREDENTIALS(
+    "POST /clients/{client_id}/keys/revoke", Role.OPERATOR, Reach.TEAMS, answers=documents.Client, refuses=OF_SECRETS
+)
 async def revoke_client_key(call: Call, client_id: ClientId, wanted: KeyNamed, if_match: IfMatch = None) -> Any:
     """End a key that an attacker may have, and every token that it obtained."""
     return await _change(call, client_id, actions.revoke_key(wanted.kid), if_match)
@@ -263,6 +319,7 @@ async def revoke_client_key(call: Call, client_id: ClientId, wanted: KeyNamed, i
 @CREDENTIALS(
     "POST /clients/{client_id}/secrets",
     Role.OPERATOR,
+    Reach.TEAMS,
     answers=documents.RegisteredClient,
     status=201,
     refuses=OF_SECRETS,
@@ -277,19 +334,29 @@ async def start_secret_rotation(call: Call, client_id: ClientId, wanted: SecretN
     return documents.RegisteredClient(**changed.model_dump(), client_secret=text)
 
 
-@CREDENTIALS("POST /clients/{client_id}/secrets/complete", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+@CREDENTIALS(
+    "POST /clients/{client_id}/secrets/complete",
+    Role.OPERATOR,
+    Reach.TEAMS,
+    answers=documents.Client,
+    refuses=OF_SECRETS,
+)
 async def complete_secret_rotation(call: Call, client_id: ClientId, if_match: IfMatch = None) -> Any:
     """End a client's old secret."""
     return await _change(call, client_id, actions.retire_secret(), if_match)
 
 
-@CREDENTIALS("POST /clients/{client_id}/secrets/cancel", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+@CREDENTIALS(
+    "POST /clients/{client_id}/secrets/cancel", Role.OPERATOR, Reach.TEAMS, answers=documents.Client, refuses=OF_SECRETS
+)
 async def cancel_secret_rotation(call: Call, client_id: ClientId, if_match: IfMatch = None) -> Any:
     """End a client's new secret, and keep the old one."""
     return await _change(call, client_id, actions.cancel_secret(), if_match)
 
 
-@CREDENTIALS("POST /clients/{client_id}/secrets/revoke", Role.OPERATOR, answers=documents.Client, refuses=OF_SECRETS)
+@CREDENTIALS(
+    "POST /clients/{client_id}/secrets/revoke", Role.OPERATOR, Reach.TEAMS, answers=documents.Client, refuses=OF_SECRETS
+)
 async def revoke_client_secret(call: Call, client_id: ClientId, wanted: SecretNamed, if_match: IfMatch = None) -> Any:
     """End a secret that an attacker may have, and every token that it obtained."""
     return await _change(call, client_id, actions.revoke_secret(wanted.id), if_match)

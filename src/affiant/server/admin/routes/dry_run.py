@@ -6,14 +6,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from affiant.errors import Error, Rejected
-from affiant.server.admin import documents, owners, problems
+from affiant.server.admin import documents, problems
+from affiant.server.admin.access import owners
 from affiant.server.admin.documents import ClientChanges, ClientNew, DryRun, Judgement, PlannedChange, RefusedChange
 from affiant.server.admin.roles import Role, touches_admin
-from affiant.server.admin.routes import apis, clients
+from affiant.server.admin.routes import apis, clients, teams
 from affiant.server.admin.routes.draft import Draft
 from affiant.server.admin.routes.federation import rules, trusts
 from affiant.server.admin.routes.federation.documents import RuleChanges, RuleNew, TrustChanges, TrustNew
-from affiant.server.admin.routes.operation import Call, Routes
+from affiant.server.admin.routes.operation import Call, Reach, Routes
+from affiant.server.admin.routes.teams import TeamChanges, TeamNew
 from affiant.server.keys import calendar
 from affiant.server.registry.federation import rules as judged_rules
 from affiant.server.registry.federation import trusts as judged_trusts
@@ -22,7 +24,7 @@ from affiant.storage.records import AlreadyExists, Api
 DRY_RUN = Routes("dry run")
 
 
-@DRY_RUN("POST /dry-run", Role.VIEWER, answers=Judgement, is_long=True)
+@DRY_RUN("POST /dry-run", Role.VIEWER, Reach.TEAMS, answers=Judgement, is_long=True)
 async def judge_changes(call: Call, wanted: DryRun) -> Any:
     """Return which of these changes a rule would refuse, and why. Nothing is changed."""
     draft, refused = Draft(call), list[RefusedChange]()
@@ -46,22 +48,23 @@ async def _judge_api(draft: Draft, change: PlannedChange) -> None:
         draft.apis[change.name] = None
         return
     if change.action == "update":
-        wanted = parse(documents.ApiChanges, change.members)
-        built = apis.build_changed(call, await draft.api(change.name), wanted)
+        wanted, before = parse(documents.ApiChanges, change.members), await draft.api(change.name)
+        built = apis.build_changed(call, before, wanted)
     else:
-        built = apis.build(call, parse(documents.ApiNew, change.members), has_default=True)
-        _check_new(change, built.identifier, await call.context.store.apis.find(built.identifier))
+        built, before = apis.build(call, parse(documents.ApiNew, change.members), has_default=True), None
+        _check_new(change, built.identifier, await call.whole.apis.find(built.identifier))
+    await draft.judge(before, built)
     await _check_signing(call, built)
     draft.apis[change.name] = built
 
 
 async def _judge_client(draft: Draft, change: PlannedChange) -> None:
     call, before, after = draft.call, None, None
-    draft.need(Role.OPERATOR if change.action == "update" else Role.OWNER)
+    draft.need(Role.OPERATOR if change.action == "update" or call.who.limit is not None else Role.OWNER)
     if change.action == "create":
         wanted = parse(ClientNew, change.members)
         after = clients.build(call, wanted, clients.read_keys(call, wanted.jwks)[0]).client
-        _check_new(change, after.client_id, await call.context.store.clients.find(after.client_id))
+        _check_new(change, after.client_id, await call.whole.clients.find(after.client_id))
         later = change.then
     else:
         before = await draft.client(change.name)
@@ -75,6 +78,7 @@ async def _judge_client(draft: Draft, change: PlannedChange) -> None:
         # Attack: a lookup for each change lets one request of a viewer read all clients a thousand times.
         draft.owners = await owners.find_all(call) if draft.owners is None else draft.owners
         owners.check_left(call, before, draft.owners, draft.clients)
+    await draft.judge(before, after)
     draft.clients[change.name] = after
     if after is None:
         await draft.drop_rules(client_id=change.name)
@@ -89,13 +93,15 @@ async def _judge_trust(draft: Draft, change: PlannedChange) -> None:
         return
     if change.action == "create":
         built, later = trusts.build(call, parse(TrustNew, change.members)), dict[str, Any]()
-        _check_new(change, built.name, await call.context.store.trusts.find(built.name))
+        _check_new(change, built.name, await call.whole.trusts.find(built.name))
     else:
         built, later = await draft.trust(change.name), change.members
         await draft.need_for_rules(change.name)
+    stored = None if change.action == "create" else built
     if later:
         before, built = built, trusts.build_changed(call, built, parse(TrustChanges, later))
         judged_trusts.check_rules(before, built, await draft.all_rules())
+    await draft.judge(stored, built)
     if change.action == "create" or built.enabled:
         judged_trusts.check_apart(built, await draft.all_trusts())
     draft.trusts[change.name] = built
@@ -106,15 +112,17 @@ async def _judge_rule(draft: Draft, change: PlannedChange) -> None:
     draft.need(Role.OPERATOR)
     if change.action == "create":
         built, later = rules.build(call, parse(RuleNew, change.members)), dict[str, Any]()
-        _check_new(change, built.name, await call.context.store.rules.find(built.name))
+        _check_new(change, built.name, await call.whole.rules.find(built.name))
     else:
         built, later = await draft.rule(change.name), change.members
     await draft.need_for(built.client_id)
     if change.action == "remove":
         draft.rules[change.name] = None
         return
+    stored = None if change.action == "create" else built
     if later:
         built = rules.build_changed(built, parse(RuleChanges, later))
+    await draft.judge(stored, built)
     if change.action == "create" or built.enabled:
         trust, client = await draft.find_trust(built.trust), await draft.find_client(built.client_id)
         judged_rules.check(built, trust, client, demands=call.context.directory.demands)
@@ -122,7 +130,23 @@ async def _judge_rule(draft: Draft, change: PlannedChange) -> None:
     draft.rules[change.name] = built
 
 
-_JUDGES = {"api": _judge_api, "client": _judge_client, "trust": _judge_trust, "rule": _judge_rule}
+async def _judge_team(draft: Draft, change: PlannedChange) -> None:
+    call = draft.call
+    draft.need(Role.OWNER)
+    if change.action == "remove":
+        found = await draft.team(change.name)
+        draft.teams[change.name] = None
+        teams.check_unused(found.name, await draft.owned(found.name))
+        return
+    if change.action == "update":
+        built = teams.build_changed(await draft.team(change.name), parse(TeamChanges, change.members))
+    else:
+        built = teams.build(call, parse(TeamNew, change.members))
+        _check_new(change, built.name, await call.whole.teams.find(built.name))
+    draft.teams[change.name] = built
+
+
+_JUDGES = {"team": _judge_team, "api": _judge_api, "client": _judge_client, "trust": _judge_trust, "rule": _judge_rule}
 
 
 def parse(model: Any, members: dict[str, Any]) -> Any:

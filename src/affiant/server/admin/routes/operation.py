@@ -4,21 +4,23 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import AliasPath, BaseModel, Field, TypeAdapter, create_model
 
+from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.server.admin.calls import Call
 from affiant.server.admin.documents import Problem
 from affiant.server.admin.lists import LINES
 from affiant.server.admin.models import In
 from affiant.server.admin.problems import MEDIA_TYPE
-from affiant.server.admin.roles import Role
+from affiant.server.admin.roles import Principal, Role
 from affiant.server.registry.kinds import MAX_CLIENT_ID
 
-__all__ = ["Call", "ClientId", "IfMatch", "Operation", "Routes"]
+__all__ = ["Call", "ClientId", "IfMatch", "Operation", "Reach", "Routes"]
 # What operations refuse with, in addition to the reasons of all.
 UNKNOWN, TAKEN = (Reason.ADMIN_NOT_FOUND,), (Reason.ADMIN_EXISTS,)
 OF_SECRETS = (*UNKNOWN, Reason.ADMIN_CHANGED)
@@ -51,6 +53,15 @@ _REF = "#/components/schemas/{model}"
 _PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}}
 
 
+class Reach(Enum):
+    """Whose records an operation reads and changes, for callers whose role is limited to teams."""
+
+    TEAMS = "teams"  # those of their teams: all that it does is on the store of its call (access/store.py)
+    OWN = "own"  # its own user, with its passkeys and sessions
+    SERVER = "server"  # the whole server: it is refused to them
+    PUBLIC = "public"  # no team's: each of them may see it
+
+
 @dataclass(frozen=True)
 class Operation:
     """An operation; its models are built at its first call, because a command calls one of forty.
@@ -63,12 +74,21 @@ class Operation:
     method: str
     path: str  # below the admin API
     role: Role  # the lowest that may call it
+    reach: Reach
     endpoint: Callable[..., Any]
     answers: Any  # the document of its answer; None for no content
     status: int = 200
     refuses: Sequence[Reason] = ()  # in addition to those of every operation
     is_list: bool = False  # also answers as JSON Lines
     is_long: bool = False  # may read many rows, as every list does; such reads are admitted (reads.py)
+    team_role: Role | None = None  # the lowest that may call it within its teams, where that is another one
+
+    def admit(self, who: Principal) -> None:
+        """Raise Rejected unless the role of the caller, and its limit, allow the operation."""
+        is_limited = who.limit is not None
+        who.require(self.team_role if is_limited and self.team_role is not None else self.role)
+        if is_limited and self.reach is Reach.SERVER:
+            raise Rejected(Reason.ADMIN_TEAM, expected="a caller who is not limited to teams")
 
     @property
     def is_admitted(self) -> bool:
@@ -129,19 +149,34 @@ class Routes:
         self,
         request: str,
         role: Role,
+        reach: Reach,
         *,
         answers: Any = None,
         status: int = 200,
         refuses: Sequence[Reason] = (),
         is_list: bool = False,
         is_long: bool = False,
+        team_role: Role | None = None,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare the decorated function as the operation ``METHOD /path``."""
         method, path = request.split(" ")
 
         def declare(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             self.all.append(
-                Operation(self.noun, method, path, role, endpoint, answers, status, refuses, is_list, is_long)
+                Operation(
+                    self.noun,
+                    method,
+                    path,
+                    role,
+                    reach,
+                    endpoint,
+                    answers,
+                    status,
+                    refuses,
+                    is_list,
+                    is_long,
+                    team_role,
+                )
             )
             return endpoint
 
@@ -182,6 +217,7 @@ def _describe(route: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
         "description": route.endpoint.__doc__,
         "operationId": name,
         "x-role": route.role.value,
+        "x-reach": route.reach.value,
     }
     if parameters := _describe_parameters(route):
         operation["parameters"] = parameters

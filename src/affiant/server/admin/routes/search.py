@@ -10,9 +10,9 @@ from pydantic import Field
 from affiant.server.admin.models import Out
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import tokens
-from affiant.server.admin.routes.operation import Call, Routes
+from affiant.server.admin.routes.operation import Call, Reach, Routes
 from affiant.server.registry.credentials import keys as client_keys
-from affiant.storage.records import Api, Client, NotFound, Trust
+from affiant.storage.records import Client, NotFound
 
 SEARCH = Routes("search")
 _SHOWN = 20  # names of one kind that begin with the text
@@ -48,7 +48,7 @@ class Found(Out):
     is_complete: bool = True
 
 
-@SEARCH("GET /search", Role.VIEWER, answers=Found, is_long=True)
+@SEARCH("GET /search", Role.VIEWER, Reach.TEAMS, answers=Found, is_long=True)
 async def search(call: Call, q: Text) -> Any:
     """Find clients, APIs, trusts and rules by name, and requests, tokens and keys by id.
 
@@ -59,22 +59,7 @@ async def search(call: Call, q: Text) -> Any:
     is_complete = True
     if not hits and len(q) >= _SHORTEST:
         hits, is_complete = await _keys(call, q)
-    seen = [hit for hit in hits if await _is_seen(call, hit)]
-    return Found(hits=sorted(seen, key=lambda hit: not hit.is_exact), is_complete=is_complete)
-
-
-async def _is_seen(call: Call, hit: Hit) -> bool:
-    """Whether the caller may see it: one limited to teams sees what these own, and what belongs to their clients."""
-    if call.who.teams is None or hit.kind == "signing key":
-        return True
-    store, name = call.context.store, hit.client_id or hit.name
-    if hit.kind == "api":
-        owned: Client | Api | Trust | None = await store.apis.find(name)
-    elif hit.kind == "trust":
-        owned = next((trust for trust in await store.trusts.list() if trust.name == name), None)
-    else:
-        owned = await store.clients.find(name)
-    return owned is not None and owned.team in call.who.teams
+    return Found(hits=sorted(hits, key=lambda hit: not hit.is_exact), is_complete=is_complete)
 
 
 async def _named(call: Call, q: str) -> AsyncIterator[Hit]:

@@ -10,7 +10,7 @@ from affiant.server.admin import documents, lists, models, views
 from affiant.server.admin.documents import SigningKeyNew
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.operation import UNKNOWN, Call, Routes
+from affiant.server.admin.routes.operation import UNKNOWN, Call, Reach, Routes
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import SEEN_SECONDS
 from affiant.system.version import __version__
@@ -19,13 +19,13 @@ SETTINGS, SIGNING_KEYS = Routes("settings"), Routes("signing keys")
 Kid = Annotated[str, Field(max_length=256)]
 
 
-@SETTINGS("GET /settings", Role.VIEWER, answers=list[documents.Setting])
+@SETTINGS("GET /settings", Role.VIEWER, Reach.SERVER, answers=list[documents.Setting])
 async def list_settings(call: Call) -> Any:
     """List the settings, each with its value and its source; the values of secrets are not shown."""
     return call.context.settings  # they are changed at their source, and take effect when the server starts
 
 
-@SETTINGS("GET /status", Role.VIEWER, answers=documents.Status)
+@SETTINGS("GET /status", Role.VIEWER, Reach.SERVER, answers=documents.Status)
 async def show_status(call: Call) -> Any:
     """Show how the node that answers is: its version, its clock, and what keeps it from issuing tokens."""
     return documents.Status(
@@ -37,7 +37,7 @@ async def show_status(call: Call) -> Any:
     )
 
 
-@SIGNING_KEYS("GET /signing-keys", Role.VIEWER, answers=models.page(documents.SigningKey), is_list=True)
+@SIGNING_KEYS("GET /signing-keys", Role.VIEWER, Reach.PUBLIC, answers=models.page(documents.SigningKey), is_list=True)
 async def list_signing_keys(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the keys, the newest first, with their states."""
     found = await call.context.store.signing_keys.list()
@@ -45,7 +45,7 @@ async def list_signing_keys(call: Call, limit: Limit = 100, cursor: CursorText =
     return await lists.answer(call, limit, cursor, source)
 
 
-@SIGNING_KEYS("POST /signing-keys", Role.OWNER, answers=documents.SigningKey, status=201)
+@SIGNING_KEYS("POST /signing-keys", Role.OWNER, Reach.SERVER, answers=documents.SigningKey, status=201)
 async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
     """Announce the next key; it signs after the days of announcement, or at once."""
     if wanted.alg is not None and wanted.alg not in ASYMMETRIC:
@@ -65,7 +65,9 @@ async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
     return views.signing_key(made, await store.signing_keys.list(), call.now, call.context.calendar)
 
 
-@SIGNING_KEYS("DELETE /signing-keys/{kid}", Role.OWNER, answers=documents.RemovedSigningKey, refuses=UNKNOWN)
+@SIGNING_KEYS(
+    "DELETE /signing-keys/{kid}", Role.OWNER, Reach.SERVER, answers=documents.RemovedSigningKey, refuses=UNKNOWN
+)
 async def remove_signing_key(call: Call, kid: Kid) -> Any:
     """Remove a key and its tokens at once. The next key signs then, or a new one."""
     store = call.context.store

@@ -9,12 +9,14 @@ from pydantic import Field
 from affiant.errors import ConfigError, Rejected
 from affiant.oauth import revocations as rule
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, lists, models, owners
+from affiant.server.admin import changes, documents, lists, models
+from affiant.server.admin.access import owners
+from affiant.server.admin.access.limit import Limit as TeamLimit
 from affiant.server.admin.documents import InitialAccessTokenNew, RevocationNew
 from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import SCOPES, Role
 from affiant.server.admin.routes.audit import instant, members_of
-from affiant.server.admin.routes.operation import TAKEN, UNKNOWN, Call, Routes
+from affiant.server.admin.routes.operation import TAKEN, UNKNOWN, Call, Reach, Routes
 from affiant.server.keys import calendar
 from affiant.server.registration import initial_tokens
 from affiant.server.registry.kinds import MAX_CLIENT_ID
@@ -28,7 +30,8 @@ from affiant.storage.entries import (
     RefreshToken,
     Revocation,
 )
-from affiant.storage.records import Api, NotFound
+from affiant.storage.records import Api, Client, NotFound, Rule
+from affiant.storage.registry import APIS, CLIENTS, RULES, TRUSTS, Get, Registry, Rows, Steps, Table
 
 INITIAL, TOKENS = Routes("initial access tokens"), Routes("tokens")
 ClientFilter = Annotated[str | None, Field(max_length=MAX_CLIENT_ID, description="of this client only")]
@@ -36,7 +39,7 @@ Jti = Annotated[str, Field(max_length=256)]
 InitialId = Annotated[str, Field(max_length=64)]
 
 
-@TOKENS("GET /refresh-tokens", Role.VIEWER, answers=models.page(documents.RefreshToken), is_list=True)
+@TOKENS("GET /refresh-tokens", Role.VIEWER, Reach.TEAMS, answers=models.page(documents.RefreshToken), is_list=True)
 async def list_refresh_tokens(
     call: Call, client_id: ClientFilter = None, limit: Limit = 100, cursor: CursorText = None
 ) -> Any:
@@ -56,7 +59,7 @@ def _place(row: Revocation) -> str:
     return json.dumps([row.kind, row.value, row.at, row.until])
 
 
-@TOKENS("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=UNKNOWN, is_long=True)
+@TOKENS("GET /tokens/{jti}", Role.VIEWER, Reach.TEAMS, answers=documents.FoundToken, refuses=UNKNOWN, is_long=True)
 async def find_token(call: Call, jti: Jti) -> Any:
     """Find an access token of the last hour by its jti: its client, and whether it was revoked."""
     found = await _find_issued(call, jti)
@@ -97,7 +100,7 @@ async def _find_issued(call: Call, jti: str, *, before: int | None = None) -> tu
     return None
 
 
-@TOKENS("GET /revocations", Role.VIEWER, answers=models.page(documents.Revocation), is_list=True)
+@TOKENS("GET /revocations", Role.VIEWER, Reach.TEAMS, answers=models.page(documents.Revocation), is_list=True)
 async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the revocations in force, the newest first."""
 
@@ -109,22 +112,24 @@ async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = 
     return await lists.answer(call, limit, cursor, source)
 
 
-@TOKENS("POST /revocations", Role.OPERATOR, answers=documents.Revocation, status=201)
+@TOKENS("POST /revocations", Role.OPERATOR, Reach.TEAMS, answers=documents.Revocation, status=201)
 async def revoke(call: Call, wanted: RevocationNew) -> Any:
     """Revoke tokens: one (`jti`), a `family` of refresh tokens, or all until now of a client, a key, and so on."""
     ended = Revocation(wanted.kind, _name(wanted), call.now, call.now + LONGEST_TOKEN)
-    await _check_reach(call, wanted)
+    if call.who.limit is not None and wanted.kind in _OF_TOKENS:
+        await _find_own(call, wanted)
     shown = documents.Revocation.of(ended)
     subject = f"tokens {ended.kind} {ended.value}".strip()
     record = changes.record(call, subject, outcome="revoked").with_change(None, shown.model_dump(mode="json"))
     family = wanted.value if wanted.kind == "family" else None
     selection = _selection(wanted)
-    await call.context.store.ledger.claim(
-        Entry(record, revocations=(ended,), revoke_family=family, revoke_refresh=selection)
-    )
+    entry = Entry(record, revocations=(ended,), revoke_family=family, revoke_refresh=selection)
+    await Registry(call.whole.tables).commit(entry, partial(_check_reach, call, wanted))
     return shown
 
 
+_OF_TOKENS = ("jti", "family")  # found by no name of a record
+_TABLES: dict[str, Table[Any]] = {"client": CLIENTS, "api": APIS, "trust": TRUSTS, "rule": RULES}
 _OF_CLIENTS = {"key": rule.of_key, "task": rule.of_task}
 
 
@@ -138,21 +143,51 @@ def _name(wanted: RevocationNew) -> str:
     return (of_client(wanted.client_id, wanted.value) if of_client is not None else None) or wanted.value
 
 
-async def _check_reach(call: Call, wanted: RevocationNew) -> None:
-    """Keep operators from ending owners' tokens by name: of a key for an hour, and then again, they would be shut out.
+def _check_reach(call: Call, wanted: RevocationNew) -> Steps[None]:
+    """Raise unless the caller may end these tokens; judged in the commit.
 
-    Who must stop everything at once can still do that (`all`): it ends what was issued until now.
+    Operators end no owners' tokens by name: of a key for an hour, and then again, they would be shut out. Who must stop
+    everything at once can still do that (`all`): it ends what was issued until now. Who is limited to teams ends the
+    tokens of their clients, trusts and rules, and those for their APIs.
     """
+    if call.who.limit is not None:
+        yield from _check_own(call.who.limit, wanted)
     named = wanted.value if wanted.kind == "client" else wanted.client_id
     clients = {named} if named is not None else set[str]()
     if wanted.kind in ("rule", "trust"):
-        rules = await call.context.store.rules.list()
+        rules: list[Rule] = yield Rows(RULES)
         clients = {one.client_id for one in rules if wanted.value in (one.path, one.trust)}
     for client_id in clients:
-        client = await call.context.store.clients.find(client_id)
+        client: Client | None = yield Get(CLIENTS, client_id)
         owners.check_escalation(call, *([client] if client is not None else []))
     if wanted.kind == "api" and wanted.value == call.context.identifier and call.who.role is not Role.OWNER:
         raise Rejected(Reason.ADMIN_OWNER_ONLY)
+
+
+def _check_own(teams: frozenset[str], wanted: RevocationNew) -> Steps[None]:
+    """Raise unless the tokens are named by what one of these teams owns; see `_find_own` for one token or family."""
+    if wanted.kind in _OF_TOKENS:
+        return
+    if wanted.kind == "all":
+        raise Rejected(Reason.ADMIN_TEAM, expected="the tokens of your teams alone")
+    kind, name = ("client", wanted.client_id) if wanted.client_id is not None else (wanted.kind, wanted.value)
+    subject = yield Get(_TABLES[kind], (name or "").rpartition("/")[2] if kind == "rule" else name or "")
+    is_other = isinstance(subject, Rule) and subject.path != name
+    if subject is None or is_other or not (yield from TeamLimit(teams).owns(subject)):
+        raise NotFound(f"there is no {kind} of this name: see  affiant {kind} list")
+
+
+async def _find_own(call: Call, wanted: RevocationNew) -> None:
+    """Raise NotFound unless the one token, or the family, is of a client of the caller's teams."""
+    if wanted.kind == "jti":
+        await find_token(call, wanted.value)
+        return
+    after = b""
+    while page := await call.context.store.refresh_tokens.list(after=after, limit=PAGE):
+        if any(token.family == wanted.value for token in page):
+            return
+        after = page[-1].digest
+    raise NotFound("there is no family of refresh tokens of this name")
 
 
 def _selection(wanted: RevocationNew) -> RefreshSelection | None:
@@ -191,7 +226,7 @@ def _claims(jti: str, members: dict[str, Any]) -> dict[str, Any]:
 
 async def _is_over(call: Call, claims: dict[str, Any]) -> bool:
     """Whether introspection would call the token inactive: revoked, or without its client, API or key (RFC 7662)."""
-    store = call.context.store
+    store = call.whole
     if await active.is_revoked(claims, store.revocations):
         return True
     client = await store.clients.find(claims["client_id"])
@@ -211,7 +246,13 @@ async def _lost_its_key(call: Call, api: Api, issued_at: int) -> bool:
     return signer is not None and calendar.is_removed(signer, call.now)
 
 
-@INITIAL("GET /initial-access-tokens", Role.VIEWER, answers=models.page(documents.InitialAccessToken), is_list=True)
+@INITIAL(
+    "GET /initial-access-tokens",
+    Role.VIEWER,
+    Reach.TEAMS,
+    answers=models.page(documents.InitialAccessToken),
+    is_list=True,
+)
 async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the initial access tokens, the newest first, expired and used ones included."""
     source = Source.of(await call.context.store.initial_access_tokens.list(), documents.InitialAccessToken.of)
@@ -221,6 +262,7 @@ async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: Cur
 @INITIAL(
     "POST /initial-access-tokens",
     Role.OPERATOR,
+    Reach.TEAMS,
     answers=documents.IssuedInitialAccessToken,
     status=201,
     refuses=TAKEN,
@@ -239,6 +281,7 @@ async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) 
         lifetime_seconds=wanted.lifetime_seconds,
         uses=wanted.uses,
         id=wanted.id,
+        team=wanted.team,
         now=call.now,
         audit=_audit_initial(call),
     )
@@ -246,7 +289,7 @@ async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) 
     return documents.IssuedInitialAccessToken(**shown.model_dump(), initial_access_token=text)
 
 
-@INITIAL("DELETE /initial-access-tokens/{id}", Role.OPERATOR, status=204, refuses=UNKNOWN)
+@INITIAL("DELETE /initial-access-tokens/{id}", Role.OPERATOR, Reach.TEAMS, status=204, refuses=UNKNOWN)
 async def revoke_initial_access_token(call: Call, id: InitialId) -> None:  # noqa: A002 - its name
     """Revoke the token; clients that registered with it stay."""
     if not any(token.id == id for token in await call.context.store.initial_access_tokens.list()):

@@ -52,11 +52,6 @@ def option_values(found: Mapping[str, Sequence[Scalar]]) -> list[str]:
     return [f"{claim}={one}" if isinstance(one, str) else f"{claim}:={json.dumps(one)}" for claim, one in pairs]
 
 
-def is_name(text: str) -> bool:
-    """Whether a trust or a rule may have this name."""
-    return len(text) <= NAME.longest and NAME.pattern is not None and NAME.pattern.fullmatch(text) is not None
-
-
 def _check_claim(text: str) -> None:
     conditions.check_claim(text)
 

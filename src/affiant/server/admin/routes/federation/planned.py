@@ -4,18 +4,19 @@ from typing import Any
 
 import msgspec
 
+from affiant.server.admin.access.store import for_explaining
 from affiant.server.admin.documents import Explanation
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.dry_run import parse
 from affiant.server.admin.routes.federation import rules, trusts
 from affiant.server.admin.routes.federation.documents import PlannedTrust, RuleNew, TrustNew
-from affiant.server.admin.routes.operation import UNKNOWN, Call, Routes
+from affiant.server.admin.routes.operation import UNKNOWN, Call, Reach, Routes
 from affiant.server.registry.federation.known import Federation
 
 PLANNED = Routes("explain")
 
 
-@PLANNED("POST /explain/planned", Role.OPERATOR, answers=Explanation, refuses=UNKNOWN, is_long=True)
+@PLANNED("POST /explain/planned", Role.OPERATOR, Reach.TEAMS, answers=Explanation, refuses=UNKNOWN, is_long=True)
 async def explain_planned(call: Call, wanted: PlannedTrust) -> Any:
     """Judge a token by a trust and a rule that are not registered yet. Nothing is stored.
 
@@ -33,4 +34,5 @@ async def explain_planned(call: Call, wanted: PlannedTrust) -> Any:
     federation = Federation(call.context.issuer, [trust], [rule]).with_keys(keys)
     at = wanted.at if wanted.at is not None else call.request.now
     asked = captured.parse(wanted.token)
-    return msgspec.to_builtins(await call.context.explainer().explain_planned(asked, federation, now=at))
+    explainer = call.context.explainer(store=for_explaining(call.whole, call.context.store))
+    return msgspec.to_builtins(await explainer.explain_planned(asked, federation, now=at))

@@ -7,7 +7,7 @@ from affiant.server.admin.lists import PAGE
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.audit import Instant, members_of
 from affiant.server.admin.routes.federation import documents
-from affiant.server.admin.routes.operation import Call, Routes
+from affiant.server.admin.routes.operation import Call, Reach, Routes
 from affiant.server.registry.federation import claims as kept_claims
 from affiant.server.request.notes import REFUSED
 from affiant.storage.entries import OUT_OF_ORDER, AuditRow
@@ -18,7 +18,7 @@ _MOST = 200  # pairs of issuer and reason. Attack: anyone can make up issuers
 _Key = tuple[str, str]
 
 
-@TOKENS("GET /refused-tokens", Role.VIEWER, answers=list[documents.RefusedTokens], is_long=True)
+@TOKENS("GET /refused-tokens", Role.VIEWER, Reach.TEAMS, answers=list[documents.RefusedTokens], is_long=True)
 async def list_refused_tokens(call: Call, since: Instant = None) -> Any:
     """List the platforms' tokens that were refused, among the newest 10,000 records, by issuer and reason."""
     log, found, before = call.context.store.audit_log, dict[_Key, dict[str, Any]](), None

@@ -5,12 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from affiant.server.admin import changes, lists, models, owners
+from affiant.server.admin import changes, lists, models
+from affiant.server.admin.access import owners
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.federation import documents
 from affiant.server.admin.routes.federation.documents import RuleChanges, RuleNew, view_rule
-from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, IfMatch, Routes
+from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, IfMatch, Reach, Routes
+from affiant.server.registry import kinds
 from affiant.server.registry.federation import fields, rules
 from affiant.server.registry.fields import By
 from affiant.storage.entries import Entry
@@ -24,7 +26,7 @@ OfTrust = Annotated[str | None, Field(max_length=64, description="only the rules
 OfClient = Annotated[str | None, Field(max_length=256, description="only the rules that name this client")]
 
 
-@RULES("GET /rules", Role.VIEWER, answers=models.page(documents.Rule), is_list=True)
+@RULES("GET /rules", Role.VIEWER, Reach.TEAMS, answers=models.page(documents.Rule), is_list=True)
 async def list_rules(
     call: Call, trust: OfTrust = None, client_id: OfClient = None, limit: Limit = 100, cursor: CursorText = None
 ) -> Any:
@@ -40,7 +42,7 @@ async def list_rules(
     return await lists.answer(call, limit, cursor, source)
 
 
-@RULES("POST /rules", Role.OPERATOR, answers=documents.Rule, status=201, refuses=TAKEN)
+@RULES("POST /rules", Role.OPERATOR, Reach.TEAMS, answers=documents.Rule, status=201, refuses=TAKEN)
 async def register_rule(call: Call, wanted: RuleNew) -> Any:
     """Register a rule: from now on, tokens of the trust that meet its conditions speak for the client."""
     built = build(call, wanted)
@@ -54,13 +56,13 @@ def build(call: Call, wanted: RuleNew) -> Rule:
     return rules.build(fields.RULE.put(Rule(wanted.name, wanted.trust, wanted.client_id), members), now=call.now)
 
 
-@RULES("GET /rules/{name}", Role.VIEWER, answers=documents.Rule, refuses=UNKNOWN)
+@RULES("GET /rules/{name}", Role.VIEWER, Reach.TEAMS, answers=documents.Rule, refuses=UNKNOWN)
 async def show_rule(call: Call, name: str) -> Any:
     """Show a rule."""
     return changes.tagged(call, view_rule(await get(call, name)))
 
 
-@RULES("PATCH /rules/{name}", Role.OPERATOR, answers=documents.Rule, refuses=OF_CHANGES)
+@RULES("PATCH /rules/{name}", Role.OPERATOR, Reach.TEAMS, answers=documents.Rule, refuses=OF_CHANGES)
 async def change_rule(call: Call, name: str, wanted: RuleChanges, if_match: IfMatch = None) -> Any:
     """Change a rule. The tokens that it gave end at once, also if it is disabled (`enabled`)."""
     await get(call, name)
@@ -78,7 +80,7 @@ def build_changed(stored: Rule, wanted: RuleChanges) -> Rule:
     return rules.change(stored, models.members(wanted, fields.RULE.by(By.CHANGE)))
 
 
-@RULES("DELETE /rules/{name}", Role.OPERATOR, status=204, refuses=OF_CHANGES)
+@RULES("DELETE /rules/{name}", Role.OPERATOR, Reach.TEAMS, status=204, refuses=OF_CHANGES)
 async def remove_rule(call: Call, name: str, if_match: IfMatch = None) -> None:
     """Remove a rule; the tokens that it gave end in the same commit."""
     await get(call, name)
@@ -87,7 +89,7 @@ async def remove_rule(call: Call, name: str, if_match: IfMatch = None) -> None:
 
 async def get(call: Call, name: str) -> Rule:
     """Return the rule of this name; raise NotFound if there is none."""
-    found = await call.context.store.rules.find(name) if fields.is_name(name) else None
+    found = await call.context.store.rules.find(name) if kinds.is_name(name) else None
     if found is None:
         raise unknown(name)
     return found

@@ -7,12 +7,14 @@ from pydantic import Field
 
 from affiant.errors import ConfigError
 from affiant.oauth import names
-from affiant.server.admin import changes, lists, models, owners
+from affiant.server.admin import changes, lists, models
+from affiant.server.admin.access import owners
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.federation import documents, rules
 from affiant.server.admin.routes.federation.documents import TrustChanges, TrustNew, view_trust
-from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, IfMatch, Routes
+from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, IfMatch, Reach, Routes
+from affiant.server.registry import kinds
 from affiant.server.registry.federation import fields, platforms, trusts
 from affiant.server.registry.fields import By
 from affiant.storage.entries import LONGEST_TOKEN, Revocation
@@ -26,7 +28,7 @@ TryKeys = Annotated[bool, Field(description="fetch its keys first, and change no
 WithRules = Annotated[bool, Field(description="remove its rules too; without it, a trust that has rules stays")]
 
 
-@TRUSTS("GET /trusts", Role.VIEWER, answers=models.page(documents.Trust), is_list=True)
+@TRUSTS("GET /trusts", Role.VIEWER, Reach.TEAMS, answers=models.page(documents.Trust), is_list=True)
 async def list_trusts(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the trusts, by name."""
 
@@ -37,7 +39,7 @@ async def list_trusts(call: Call, limit: Limit = 100, cursor: CursorText = None)
     return await lists.answer(call, limit, cursor, source)
 
 
-@TRUSTS("POST /trusts", Role.OWNER, answers=documents.Trust, status=201, refuses=TAKEN)
+@TRUSTS("POST /trusts", Role.OWNER, Reach.TEAMS, answers=documents.Trust, status=201, refuses=TAKEN)
 async def register_trust(call: Call, wanted: TrustNew, *, try_keys: TryKeys = False) -> Any:
     """Register a trust. Its tokens get nothing before a rule names a client for them."""
     built = build(call, wanted)
@@ -60,13 +62,13 @@ def build(call: Call, wanted: TrustNew) -> Trust:
     return trusts.build(trust, issuer=call.context.issuer, now=call.now)
 
 
-@TRUSTS("GET /trusts/{name}", Role.VIEWER, answers=documents.Trust, refuses=UNKNOWN)
+@TRUSTS("GET /trusts/{name}", Role.VIEWER, Reach.TEAMS, answers=documents.Trust, refuses=UNKNOWN)
 async def show_trust(call: Call, name: str) -> Any:
     """Show a trust."""
     return changes.tagged(call, view_trust(await get(call, name)))
 
 
-@TRUSTS("GET /trusts/{name}/keys", Role.OPERATOR, answers=documents.TrustKeys, refuses=UNKNOWN)
+@TRUSTS("GET /trusts/{name}/keys", Role.OPERATOR, Reach.TEAMS, answers=documents.TrustKeys, refuses=UNKNOWN)
 async def show_trust_keys(call: Call, name: str) -> Any:
     """Fetch the keys of a trust, and show them with the age of those that this server verifies with."""
     trust = await get(call, name)
@@ -79,7 +81,7 @@ async def show_trust_keys(call: Call, name: str) -> Any:
         return documents.TrustKeys(uri=None, keys=[], left_out=[], in_use=in_use, problem=str(error))
 
 
-@TRUSTS("PATCH /trusts/{name}", Role.OPERATOR, answers=documents.Trust, refuses=OF_CHANGES)
+@TRUSTS("PATCH /trusts/{name}", Role.OPERATOR, Reach.TEAMS, answers=documents.Trust, refuses=OF_CHANGES)
 async def change_trust(
     call: Call, name: str, wanted: TrustChanges, *, try_keys: TryKeys = False, if_match: IfMatch = None
 ) -> Any:
@@ -101,7 +103,7 @@ def build_changed(call: Call, stored: Trust, wanted: TrustChanges) -> Trust:
     return trusts.change(stored, models.members(wanted, fields.TRUST.by(By.CHANGE)), now=call.now)
 
 
-@TRUSTS("DELETE /trusts/{name}", Role.OWNER, status=204, refuses=OF_CHANGES)
+@TRUSTS("DELETE /trusts/{name}", Role.OWNER, Reach.TEAMS, status=204, refuses=OF_CHANGES)
 async def remove_trust(call: Call, name: str, *, with_rules: WithRules = False, if_match: IfMatch = None) -> None:
     """Remove a trust; the tokens that its rules gave end in the same commit."""
     await get(call, name)
@@ -111,7 +113,7 @@ async def remove_trust(call: Call, name: str, *, with_rules: WithRules = False, 
 
 async def get(call: Call, name: str) -> Trust:
     """Return the trust of this name; raise NotFound if there is none."""
-    found = await call.context.store.trusts.find(name) if fields.is_name(name) else None
+    found = await call.context.store.trusts.find(name) if kinds.is_name(name) else None
     if found is None:
         raise unknown(name)
     return found

@@ -4,11 +4,12 @@ Reading 100,000 clients and their counts takes seconds. So what is found is kept
 """
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from affiant.server.admin.roles import Principal, Role
-from affiant.server.admin.routes.operation import Call, Routes
+from affiant.server.admin.routes.operation import Call, Reach, Routes
 from affiant.server.admin.routes.usage import counted, documents, registered
 from affiant.server.admin.routes.usage.finding import Finding, Scan
 
@@ -17,18 +18,20 @@ SHOWN = 10  # of each kind
 FRESH_SECONDS = 30
 
 
-@ATTENTION("GET /attention", Role.VIEWER, answers=documents.Attention, is_long=True)
+@ATTENTION("GET /attention", Role.VIEWER, Reach.TEAMS, answers=documents.Attention, is_long=True)
 async def list_attention(call: Call) -> Any:
     """List what needs attention, the most urgent first, with the command that mends it; ten of each kind at most.
 
     It is as of `scanned_at`, half a minute ago at most. On a server with many clients it may be some minutes old; it is
     null, and the list empty, while they are read for the first time.
     """
-    version = await call.context.store.version(), call.now // FRESH_SECONDS
-    scan: Scan | None = await call.context.reads.survey.get(version, partial(_scan, call))
+    version = await call.whole.version(), call.now // FRESH_SECONDS
+    # Kept for all callers, so read for none of them: what a caller of teams does not see is left out below.
+    unlimited = replace(call, context=replace(call.context, store=call.whole))
+    scan: Scan | None = await call.context.reads.survey.get(version, partial(_scan, unlimited))
     found = [finding for kept in scan.found.values() for finding in kept] if scan is not None else []
     number = scan.number if scan is not None else Counter[str]()
-    if call.who.teams is not None:
+    if call.who.limit is not None:
         found = [finding for finding in found if sees(call.who, finding)]
         number = Counter(finding.kind for finding in found)
     items, shown = [], Counter[str]()
@@ -50,4 +53,4 @@ async def _scan(call: Call) -> Scan:
 
 def sees(who: Principal, finding: Finding) -> bool:
     """Whether a caller who is limited to teams sees this: what one of them owns, and the keys of the server."""
-    return who.teams is None or finding.noun == "signing_key" or finding.team in who.teams
+    return who.limit is None or finding.noun == "signing_key" or finding.team in who.limit

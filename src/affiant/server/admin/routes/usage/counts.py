@@ -10,13 +10,13 @@ from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import clients
-from affiant.server.admin.routes.operation import UNKNOWN, Call, Routes
+from affiant.server.admin.routes.operation import UNKNOWN, Call, Reach, Routes
 from affiant.server.admin.routes.usage import documents
 from affiant.server.admin.routes.usage.documents import Kind, Unit
 from affiant.server.admin.routes.usage.used import hours
 from affiant.server.registry.kinds import MAX_CLIENT_ID
 from affiant.server.request.http import Answer
-from affiant.storage.history.counts import API, ISSUED, KINDS, REFUSED, SECONDS, SERVER, Count, Selection, begin
+from affiant.storage.history.counts import ISSUED, KINDS, REFUSED, SECONDS, SERVER, Count, Selection, begin
 
 COUNTS = Routes("counts")
 MAX_ACTIVE = 10_000
@@ -26,11 +26,15 @@ _POINTS_AT_ONCE = 60
 MAX_CLIENTS = 200  # of one request
 Instant = Annotated[int | None, Field(ge=0, le=10**11, description="seconds since 1970")]
 Client = Annotated[
-    str | None, Field(max_length=MAX_CLIENT_ID, description="of this client; of the whole server when left out")
+    str | None,
+    Field(
+        max_length=MAX_CLIENT_ID,
+        description="of this client; of the whole server, or of all clients of the caller's teams, when left out",
+    ),
 ]
 
 
-@COUNTS("GET /counts", Role.VIEWER, answers=documents.Counts, is_long=True, refuses=UNKNOWN)
+@COUNTS("GET /counts", Role.VIEWER, Reach.TEAMS, answers=documents.Counts, is_long=True, refuses=UNKNOWN)
 async def list_counts(
     call: Call,
     unit: Unit = "hour",
@@ -47,7 +51,7 @@ async def list_counts(
     if client_id is not None:
         await clients.get(call, client_id)
     start, end = _span(call, unit, since, until)
-    kinds = (kind,) if kind is not None else _kinds(call, client_id)
+    kinds = (kind,) if kind is not None else KINDS
     series: dict[tuple[str, str], list[tuple[int, int]]] = {}
 
     def add(count: Count) -> None:
@@ -65,7 +69,9 @@ async def list_counts(
     return Answer(200, {}, body=msgspec.json.encode(document))
 
 
-@COUNTS("GET /counts/clients", Role.VIEWER, answers=list[documents.ClientHours], is_long=True, refuses=UNKNOWN)
+@COUNTS(
+    "GET /counts/clients", Role.VIEWER, Reach.TEAMS, answers=list[documents.ClientHours], is_long=True, refuses=UNKNOWN
+)
 async def list_client_hours(
     call: Call,
     named: Annotated[str, Field(max_length=MAX_CLIENTS * (MAX_CLIENT_ID + 1), description="clients, between spaces")],
@@ -89,7 +95,7 @@ async def list_client_hours(
     return list(found.values())
 
 
-@COUNTS("GET /counts/active", Role.VIEWER, answers=documents.Active, is_long=True)
+@COUNTS("GET /counts/active", Role.VIEWER, Reach.TEAMS, answers=documents.Active, is_long=True)
 async def count_active(call: Call) -> Any:
     """Count the clients that got a token in this hour or the last one, up to 10,000."""
     span = hours(call.now, 2)
@@ -104,9 +110,3 @@ def _span(call: Call, unit: str, since: int | None, until: int | None) -> tuple[
     if not 0 < end - start <= MAX_POINTS * SECONDS[unit]:
         raise Rejected(Reason.ADMIN_QUERY, expected=f"since before until, and at most {MAX_POINTS:,} {unit}s before it")
     return max(start, 0), end
-
-
-def _kinds(call: Call, client_id: str | None) -> tuple[str, ...]:
-    # Attack: the identifiers of other teams' APIs, for a caller who is limited to his own.
-    is_limited = client_id is None and call.who.teams is not None
-    return tuple(kind for kind in KINDS if not (is_limited and kind == API))

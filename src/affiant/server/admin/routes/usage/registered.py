@@ -33,7 +33,7 @@ async def scan(call: Call, found: Scan) -> None:
     after = ""
 
     async def fetch() -> list[tuple[Client, Used]]:
-        clients = await call.context.store.clients.list(after=after, limit=_PAGE)
+        clients = await call.whole.clients.list(after=after, limit=_PAGE)
         uses = await used.find_last(call, [client.client_id for client in clients])
         return [(client, uses[client.client_id]) for client in clients]
 

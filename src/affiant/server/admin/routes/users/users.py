@@ -12,7 +12,7 @@ from affiant.reasons import Reason
 from affiant.server.admin import changes, lists, models
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, IfMatch, Routes
+from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, IfMatch, Reach, Routes
 from affiant.server.admin.routes.users import documents, rules
 from affiant.server.admin.routes.users.documents import USER, LinkNew, UserChanges, UserNew, view_link, view_user
 from affiant.server.registry import kinds
@@ -26,7 +26,7 @@ Name = Annotated[str, Field(max_length=kinds.NAME.longest)]
 _HANDLE_BYTES = 32
 
 
-@USERS("GET /users", Role.VIEWER, answers=models.page(documents.User), is_list=True)
+@USERS("GET /users", Role.VIEWER, Reach.SERVER, answers=models.page(documents.User), is_list=True)
 async def list_users(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the users of the console, by name."""
 
@@ -36,7 +36,7 @@ async def list_users(call: Call, limit: Limit = 100, cursor: CursorText = None) 
     return await lists.answer(call, limit, cursor, Source(fetch, attrgetter("name"), lambda user: [view_user(user)]))
 
 
-@USERS("POST /users", Role.OWNER, answers=documents.User, status=201, refuses=TAKEN)
+@USERS("POST /users", Role.OWNER, Reach.SERVER, answers=documents.User, status=201, refuses=TAKEN)
 async def add_user(call: Call, wanted: UserNew) -> Any:
     """Add a user of the console, who signs in with a link first."""
     handle = base64url.encode(secrets.token_bytes(_HANDLE_BYTES))
@@ -46,13 +46,15 @@ async def add_user(call: Call, wanted: UserNew) -> Any:
     return view_user(built)
 
 
-@USERS("GET /users/{name}", Role.VIEWER, answers=documents.User, refuses=UNKNOWN)
+@USERS("GET /users/{name}", Role.VIEWER, Reach.OWN, answers=documents.User, refuses=UNKNOWN)
 async def show_user(call: Call, name: Name) -> Any:
-    """Show a user."""
+    """Show a user; a caller who is limited to teams sees itself alone."""
+    if call.who.limit is not None:
+        check_own(call, name)
     return changes.tagged(call, view_user(await get(call, name)))
 
 
-@USERS("PATCH /users/{name}", Role.OWNER, answers=documents.User, refuses=OF_CHANGES)
+@USERS("PATCH /users/{name}", Role.OWNER, Reach.SERVER, answers=documents.User, refuses=OF_CHANGES)
 async def change_user(call: Call, name: Name, wanted: UserChanges, if_match: IfMatch = None) -> Any:
     """Change the role or the teams of a user, or disable it (`enabled`): then its sessions end in the same commit."""
     await get(call, name)
@@ -66,7 +68,7 @@ async def change_user(call: Call, name: Name, wanted: UserChanges, if_match: IfM
     return changes.tagged(call, view_user(changed))
 
 
-@USERS("DELETE /users/{name}", Role.OWNER, status=204, refuses=OF_CHANGES)
+@USERS("DELETE /users/{name}", Role.OWNER, Reach.SERVER, status=204, refuses=OF_CHANGES)
 async def remove_user(call: Call, name: Name, if_match: IfMatch = None) -> None:
     """Remove a user; its passkeys, sessions and links go in the same commit."""
     changes.check_match(if_match, view_user(await get(call, name)))
@@ -74,7 +76,7 @@ async def remove_user(call: Call, name: Name, if_match: IfMatch = None) -> None:
     await call.context.store.users.remove(name, audit=audit, condition=_leaving_one(call))
 
 
-@USERS("POST /users/{name}/links", Role.OWNER, answers=documents.NewLink, status=201, refuses=UNKNOWN)
+@USERS("POST /users/{name}/links", Role.OWNER, Reach.SERVER, answers=documents.NewLink, status=201, refuses=UNKNOWN)
 async def make_link(call: Call, name: Name, wanted: LinkNew) -> Any:
     """Make a link with which this user signs in once. It replaces the one before; its address is shown this once."""
     await get(call, name)

@@ -101,7 +101,7 @@ def _is_owner(client: Client, api: str) -> bool:
 async def _names(call: Call) -> AsyncIterator[str]:
     """Yield the names of all owners."""
     after = ""
-    while found := await call.context.store.clients.list(after=after, limit=_PAGE):
+    while found := await call.whole.clients.list(after=after, limit=_PAGE):
         for client in found:
             if _is_owner(client, call.context.identifier):
                 yield client.client_id

@@ -1,19 +1,10 @@
-"""Clients, APIs, keys and settings: each operation once, for every store.
-
-An operation is a generator that yields steps and is sent their results (as in client/protocol/flow.py). A store only
-performs them: a read in one snapshot, a change in one transaction, with no other change in between.
-
-Order: an operation refuses before its first write. SQLite runs several changes in one transaction, so a write that came
-before a refusal would be committed with the others.
-"""
+"""Clients, APIs, keys and settings: each operation once, for every store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
-
-import msgspec
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Generic
 
 from affiant.storage.entries import Entry
 from affiant.storage.records import (
@@ -24,154 +15,35 @@ from affiant.storage.records import (
     NotFound,
     Rule,
     SigningKey,
+    Team,
     Trust,
     spent,
 )
-
-Record = TypeVar("Record")
-Result = TypeVar("Result")
-
-# Makes the audit entries of a change, from the record before it and after it (None: there is none). They are committed
-# with the change, and must be such that cannot be refused: no claim, no rotation. Where rules are removed with their
-# trust or client, it gets each of them after that record.
-Audit = Callable[[Any, Any], Sequence[Entry]]
-
-
-@dataclass(frozen=True, slots=True)
-class Table(Generic[Record]):
-    """Records by key: `key` is a column, and `column` has the encoded record."""
-
-    name: str
-    key: str
-    type: type[Record]
-    column: str = "record"
-    is_by_age: bool = False  # listed newest first, not by key
-    copied: tuple[str, ...] = ()  # fields of the record that have a column too
-    title: str = ""  # in messages, before the key
-    is_cached: bool = True  # whether processes keep its records, and so must learn of every change
-
-    def encode(self, record: Record) -> str | bytes:
-        return record if isinstance(record, str) else msgspec.json.encode(record)
-
-    def decode(self, stored: Any) -> Record:
-        found: Record = stored if self.type is str else msgspec.json.decode(stored, type=self.type)
-        return found
-
-
-CLIENTS = Table("client", "client_id", Client, title="client named")
-APIS = Table("api", "identifier", Api, title="API with the identifier")
-TRUSTS = Table("trust", "name", Trust, title="trust named")
-RULES = Table("rule", "name", Rule, title="rule named")
-INITIAL_ACCESS_TOKENS = Table(
-    "initial_access_token", "id", InitialAccessToken, title="initial access token", is_by_age=True, copied=("digest",)
+from affiant.storage.registry.steps import (
+    APIS,
+    CLIENTS,
+    INITIAL_ACCESS_TOKENS,
+    RULES,
+    SETTINGS,
+    SIGNING_KEYS,
+    TEAMS,
+    TRUSTS,
+    Append,
+    Audit,
+    Condition,
+    Drop,
+    Forget,
+    Get,
+    Limit,
+    Put,
+    Record,
+    Rows,
+    Steps,
+    Table,
+    Tables,
+    Write,
+    read,
 )
-SIGNING_KEYS = Table("signing_key", "kid", SigningKey, is_by_age=True)
-SETTINGS = Table("setting", "name", str, column="value")
-
-
-@dataclass(frozen=True, slots=True)
-class Get(Generic[Record]):
-    """The record whose key, or whose `column`, has this value; or None."""
-
-    table: Table[Record]
-    value: str | bytes
-    column: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rows(Generic[Record]):
-    """At most `limit` records by key, from the one that follows `after`; or all, newest first; or all of one owner."""
-
-    table: Table[Record]
-    after: str = ""
-    limit: int | None = None
-    of: str | None = None  # the value of the table's first copied column
-
-
-@dataclass(frozen=True, slots=True)
-class Put(Generic[Record]):
-    """Insert the record, or replace the one with this key."""
-
-    table: Table[Record]
-    key: str
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Delete the record with this key."""
-
-    table: Table[Any]
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    """Delete a client's refresh tokens, the uses of its keys and its counts."""
-
-    client_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Commit these entries with the change."""
-
-    entries: Sequence[Entry]
-
-
-Write = Put[Any] | Drop | Forget
-Step = Get[Any] | Rows[Any] | Write | Append
-Steps = Generator[Step, Any, Result]
-
-
-def changes_version(step: Step) -> bool:
-    """Whether processes that keep records must read them again after this step."""
-    return isinstance(step, Put | Drop) and step.table.is_cached
-
-
-# Judges a change by other records, from the record before and after it. It reads them in the transaction of the change;
-# an Error that it raises undoes all.
-Condition = Callable[[Any, Any], Steps[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class OtherClient:
-    """A condition on a second client: `check` gets the client before and after, and the second one, if there is one."""
-
-    client_id: str
-    check: Callable[[Client, Client | None, Client | None], None]
-
-    def __call__(self, before: Client, after: Client | None) -> Steps[None]:
-        self.check(before, after, (yield Get(CLIENTS, self.client_id)))
-
-
-class Tables(Protocol):
-    """The methods of a store on which everything in this module works."""
-
-    async def get(self, step: Get[Record]) -> Record | None:
-        """The record that the step names."""
-
-    async def rows(self, step: Rows[Record]) -> list[Record]:
-        """The records that the step names, all of one moment."""
-
-    async def change(self, steps: Callable[[], Steps[Result]]) -> Result:
-        """Perform these steps in one transaction; an Error that they raise undoes it.
-
-        Durable when the call returns. A change of records that processes cache gives the store another version; no
-        other change does. `steps` may be called again if the transaction is.
-        """
-
-
-def drive(steps: Steps[Result], perform: Callable[[Step], Any]) -> Result:
-    """Perform these steps one after the other; return what they return."""
-    answer = None
-    while True:
-        try:
-            step = steps.send(answer)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        answer = perform(step)
 
 
 class OnTables:
@@ -183,9 +55,14 @@ class Records(OnTables, Generic[Record]):
     """Records by key. Every change is durable when the call returns, and changes the store's version.
 
     `audit` makes the audit entries of a change. An Error leaves all as it was: from `change`, or from `condition`.
+    With a `limit`, records that it does not have are not there, and it judges each change in the commit.
     """
 
     _table: Table[Record]
+
+    def __init__(self, tables: Tables, limit: Limit | None = None) -> None:
+        super().__init__(tables)
+        self._limit = limit
 
     async def add(self, record: Record, *, audit: Audit | None = None, condition: Condition | None = None) -> None:
         """Keep a new record. If two add one key at once, one succeeds.
@@ -196,6 +73,7 @@ class Records(OnTables, Generic[Record]):
 
         def steps() -> Steps[None]:
             yield from check_free(self._table, record)
+            yield from self._judge(None, record)
             if condition is not None:
                 yield from condition(None, record)
             writes = yield from _put(self._table, record)
@@ -218,8 +96,9 @@ class Records(OnTables, Generic[Record]):
         """
 
         def steps() -> Steps[Record]:
-            before = yield from require(self._table, key)
+            before = yield from self._require(key)
             after = change(before)
+            yield from self._judge(before, after)
             if condition is not None:
                 yield from condition(before, after)
             writes = yield from _put(self._table, after)
@@ -239,7 +118,8 @@ class Records(OnTables, Generic[Record]):
         """
 
         def steps() -> Steps[None]:
-            before = yield from require(self._table, key)
+            before = yield from self._require(key)
+            yield from self._judge(before, None)
             if condition is not None:
                 yield from condition(before, None)
             rules = yield from _rules_of(before)
@@ -252,7 +132,28 @@ class Records(OnTables, Generic[Record]):
 
     async def list(self, *, after: str = "", limit: int | None = None) -> list[Record]:
         """Those whose keys follow this one, by key, at most `limit`; of a table by age all, newest first."""
-        return await self._tables.rows(Rows(self._table, after, limit))
+        if self._limit is None:
+            return await self._tables.rows(Rows(self._table, after, limit))
+        if (among := self._limit.among(self._table)) is not None:
+            return await self._tables.rows(Rows(self._table, after, limit, among=among))
+        every = await self._tables.rows(Rows(self._table, after))
+        return [row for row in every if await read(self._tables, self._limit.has(row))][:limit]
+
+    async def _find(self, step: Get[Record]) -> Record | None:
+        found = await self._tables.get(step)
+        if found is None or self._limit is None or await read(self._tables, self._limit.has(found)):
+            return found
+        return None
+
+    def _require(self, key: str) -> Steps[Record]:
+        found = yield from require(self._table, key)
+        if self._limit is not None and not (yield from self._limit.has(found)):
+            raise absent(self._table, key)
+        return found
+
+    def _judge(self, before: Record | None, after: Record | None) -> Steps[None]:
+        if self._limit is not None:
+            yield from self._limit.judge(before, after)
 
 
 class Clients(Records[Client]):
@@ -260,9 +161,15 @@ class Clients(Records[Client]):
 
     _table = CLIENTS
 
+    async def of_team(self, team: str, *, after: str = "", limit: int | None = None) -> list[Client]:
+        """The clients of this team, by name, from the one that follows `after`."""
+        allowed = self._limit.among(CLIENTS) if self._limit is not None else None
+        among = (team,) if allowed is None or team in allowed else ()
+        return await self._tables.rows(Rows(CLIENTS, after, limit, among=among))
+
     async def find(self, client_id: str) -> Client | None:
         """The client of this name, enabled or not."""
-        return await self._tables.get(Get(CLIENTS, client_id))
+        return await self._find(Get(CLIENTS, client_id))
 
     async def add(
         self,
@@ -288,6 +195,7 @@ class Clients(Records[Client]):
 
         def steps() -> Steps[None]:
             yield from check_free(CLIENTS, record)
+            yield from self._judge(None, record)
             if condition is not None:
                 yield from condition(None, record)
             writes = yield from _put(CLIENTS, record)
@@ -306,7 +214,7 @@ class Apis(Records[Api]):
 
     async def find(self, identifier: str) -> Api | None:
         """The API of this identifier."""
-        return await self._tables.get(Get(APIS, identifier))
+        return await self._find(Get(APIS, identifier))
 
     async def default(self) -> Api | None:
         """The API that a token is for when the request names none."""
@@ -320,7 +228,7 @@ class Trusts(Records[Trust]):
 
     async def find(self, name: str) -> Trust | None:
         """The trust of this name, enabled or not."""
-        return await self._tables.get(Get(TRUSTS, name))
+        return await self._find(Get(TRUSTS, name))
 
 
 class Rules(Records[Rule]):
@@ -330,7 +238,17 @@ class Rules(Records[Rule]):
 
     async def find(self, name: str) -> Rule | None:
         """The rule of this name, enabled or not."""
-        return await self._tables.get(Get(RULES, name))
+        return await self._find(Get(RULES, name))
+
+
+class Teams(Records[Team]):
+    """The teams, by name."""
+
+    _table = TEAMS
+
+    async def find(self, name: str) -> Team | None:
+        """The team of this name."""
+        return await self._find(Get(TEAMS, name))
 
 
 class InitialAccessTokens(Records[InitialAccessToken]):
@@ -340,7 +258,7 @@ class InitialAccessTokens(Records[InitialAccessToken]):
 
     async def find(self, digest: bytes) -> InitialAccessToken | None:
         """The token of this digest, used up or not."""
-        return await self._tables.get(Get(INITIAL_ACCESS_TOKENS, digest, column="digest"))
+        return await self._find(Get(INITIAL_ACCESS_TOKENS, digest, column="digest"))
 
 
 class SigningKeys(OnTables):
@@ -382,16 +300,27 @@ class Settings(OnTables):
 
 
 class Registry:
-    """The ports of this module; every store has them."""
+    """The ports of this module; every store has them. With a `limit`, as one caller of the admin API sees them."""
 
-    def __init__(self, tables: Tables) -> None:
-        self.clients: Clients = Clients(tables)
-        self.apis: Apis = Apis(tables)
-        self.trusts: Trusts = Trusts(tables)
-        self.rules: Rules = Rules(tables)
-        self.initial_access_tokens: InitialAccessTokens = InitialAccessTokens(tables)
+    def __init__(self, tables: Tables, limit: Limit | None = None) -> None:
+        self.tables: Tables = tables
+        self.clients: Clients = Clients(tables, limit)
+        self.apis: Apis = Apis(tables, limit)
+        self.trusts: Trusts = Trusts(tables, limit)
+        self.rules: Rules = Rules(tables, limit)
+        self.teams: Teams = Teams(tables, limit)
+        self.initial_access_tokens: InitialAccessTokens = InitialAccessTokens(tables, limit)
         self.signing_keys: SigningKeys = SigningKeys(tables)
         self.settings: Settings = Settings(tables)
+
+    async def commit(self, entry: Entry, condition: Callable[[], Steps[None]]) -> None:
+        """Commit an entry without a claim or a rotation, if the condition holds in that commit."""
+
+        def steps() -> Steps[None]:
+            yield from condition()
+            yield Append([entry])
+
+        await self.tables.change(steps)
 
 
 def save(writes: Sequence[Write], audit: Audit | None, *changes: tuple[Any, Any]) -> Steps[None]:
@@ -411,8 +340,13 @@ def check_free(table: Table[Record], record: Record) -> Steps[None]:
 def require(table: Table[Record], key: str) -> Steps[Record]:
     record: Record | None = yield Get(table, key)
     if record is None:
-        raise NotFound(f"there is no {table.title} {key}")
+        raise absent(table, key)
     return record
+
+
+def absent(table: Table[Any], key: str) -> NotFound:
+    """Return the refusal of a key that no record has."""
+    return NotFound(f"there is no {table.title} {key}")
 
 
 def _rules_of(record: Any) -> Steps[list[Rule]]:
