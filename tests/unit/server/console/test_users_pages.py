@@ -71,3 +71,11 @@ async def test_viewer_sees_users_and_changes_none(store: MemoryStore) -> None:
 
 async def test_user_agent_is_text(store: MemoryStore) -> None:
     assert "<i>" not in (await visit(store).get("/settings/users/bob")).text
+
+
+@pytest.mark.parametrize("path", ["/settings", "/settings/users"])
+async def test_limited_role_sees_its_limit(store: MemoryStore, path: str) -> None:
+    page = await visit(store, Role.OPERATOR, "bob", teams=frozenset({"payments"})).get(path)
+    assert page.status_code == 200
+    assert "Your role is limited to payments" in text(page)
+    assert "ann" not in text(page)

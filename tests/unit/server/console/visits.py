@@ -50,10 +50,12 @@ class Visit:
         return await self.http.post(f"{BASE}{path}", data={"csrf": CSRF, **form}, headers={"origin": ISSUER})
 
 
-def visit(store: Store, role: Role = Role.OWNER, name: str = "ann", **more: Any) -> Visit:
+def visit(
+    store: Store, role: Role = Role.OWNER, name: str = "ann", *, teams: frozenset[str] | None = None, **more: Any
+) -> Visit:
     """Visit the console of this store; `more` are members of the admin API's context."""
     console = app.build(make_context(store, **more), clock=lambda: float(NOW))
-    console._sessions = _Given(Visitor(name, role, None, "session", CSRF))  # type: ignore[assignment]
+    console._sessions = _Given(Visitor(name, role, teams, "session", CSRF))  # type: ignore[assignment]
     return Visit(httpx2.AsyncClient(transport=httpx2.ASGITransport(app=console), base_url=ISSUER))
 
 

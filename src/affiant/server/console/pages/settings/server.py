@@ -29,6 +29,8 @@ CONSEQUENCES = {
 
 @page("/settings")
 async def show_settings(view: View) -> Answer:
+    if view.visitor.teams is not None:
+        return view.show("settings/limited.html", title="Settings")
     found = await view.api.get("/settings")
     wanted = view.query.text("source")
     return view.show(

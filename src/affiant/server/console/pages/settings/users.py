@@ -21,6 +21,8 @@ ROLES = {
 
 @page("/settings/users")
 async def show_users(view: View) -> Answer:
+    if view.visitor.teams is not None:
+        return view.show("settings/limited.html", title="Users of the console")
     sessions = (await view.api.get("/sessions", limit=_MOST))["items"]
     return view.show(
         "settings/users.html",
