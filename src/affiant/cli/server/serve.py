@@ -36,6 +36,7 @@ from affiant.cli.connection.data import (
     with_new_store,
 )
 from affiant.cli.output import is_json, json_option, note, show
+from affiant.cli.server import first_link
 from affiant.cli.server.listening import port
 from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
 from affiant.cli.server.workers import Workers
@@ -80,7 +81,7 @@ def serve(**options: Any) -> None:
         note(warning)
     listening = port.listen(chosen.host, chosen.port, option="--port")
 
-    async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None]:
+    async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None, bool]:
         remembered = await store.settings.get(ISSUER)
         issuer = settle_issuer(chosen, remembered, listening.getsockname()[1])
         vault, now = open_vault(chosen, key), int(time.time())
@@ -92,13 +93,15 @@ def serve(**options: Any) -> None:
         await _check_signing(store, chosen)
         if issuer != remembered:
             await store.settings.put(ISSUER, issuer)
-        return issuer, remembered
+        return issuer, remembered, not await store.users.list(limit=1)
 
     if chosen.database is None and has_data(chosen):
         copies.check(chosen.data / FILE_NAME, fast=True)
-    issuer, remembered = with_new_store(chosen, prepare, report=lambda _: None)  # _announce names it
+    issuer, remembered, is_without_users = with_new_store(chosen, prepare, report=lambda _: None)  # _announce names it
     _warn_of_folder(chosen)
     _announce(issuer, remembered, chosen)
+    if is_without_users and chosen.console == "on" and not is_json():
+        first_link.offer(chosen)
     _run(chosen, issuer, listening, given)
 
 

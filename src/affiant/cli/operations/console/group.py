@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,20 +9,17 @@ import click
 
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
+from affiant.cli.operations.console import links
 from affiant.cli.operations.console.user import user
 from affiant.cli.operations.console.words import PASSKEYS, SESSIONS, USERS
 from affiant.cli.output import instant, show, show_list
 from affiant.cli.registry.options import member_options, members
-from affiant.errors import ConfigError
-from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.users.documents import USER
 from affiant.server.admin.routes.users.rules import LINK_SECONDS, MAX_LINK_SECONDS
-from affiant.server.registry import kinds
 from affiant.server.registry.fields import By
 from affiant.storage.records import NotFound
 
 _NEW = USER.by(By.NEW)
-_NO_LETTERS = re.compile(r"[^a-z0-9._-]+")
 
 
 @click.group()
@@ -60,20 +55,11 @@ def link(name: str | None, expires_in: int, place: Place, **options: Any) -> Non
     It adds a user that does not exist: the first one as an owner, later ones as viewers unless --role says otherwise.
     USER is by default the name of the OS user. A new link replaces the one before. Whoever opens it is that user.
     """
-    username, wanted = name or _own_name(), members(_NEW, options)
-
-    async def work(api: Admin) -> dict[str, Any]:
-        path = f"/users/{segment(username)}"
-        try:
-            _check_same(await api.get(path), wanted)
-        except NotFound:
-            is_first = not (await api.get("/users", limit=1))["items"]
-            role = {"role": (Role.OWNER if is_first else Role.VIEWER).value}
-            await api.post("/users", {"name": username, **role, **wanted})
-        made: dict[str, Any] = await api.post(f"{path}/links", {"expires_in": expires_in})
-        return made
-
-    made = place.or_new().run(work)
+    username = name or links.own_name()
+    if username is None:
+        raise click.UsageError("give the name of a user: affiant console link alice")
+    wanted = members(_NEW, options)
+    made = place.or_new().run(lambda api: links.make(api, username, wanted, expires_in=expires_in))
     show(made, made["url"], f"signs {made['user']} in, once, until {instant(made['expires_at'])}")
 
 
@@ -141,26 +127,6 @@ def remove_passkey(name: str, passkey: str, place: Place) -> None:
 
 
 console.add_command(user)
-
-
-def _own_name() -> str:
-    """Return the name of the OS user, as a user of the console can have it."""
-    try:
-        text = _NO_LETTERS.sub("-", getpass.getuser().lower()).strip("._-")[:64].rstrip("._-")
-        return kinds.NAME.parse(text)
-    except (KeyError, OSError, ValueError):  # a user without a name, as containers have
-        raise click.UsageError("give the name of a user: affiant console link alice") from None
-
-
-def _check_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raise ConfigError for a user that is not as the options say: a link changes no role."""
-    name = found["name"]
-    if not found["enabled"]:
-        raise ConfigError(f"{name} is disabled: affiant console user enable {name}")
-    for member, value in wanted.items():
-        if found[member] != value:
-            has = " ".join(found[member]) if isinstance(found[member], list) else found[member]
-            raise ConfigError(f"{name} has {member} {has or 'none'}: affiant console user update {name} changes it")
 
 
 def _match(text: str, known: Sequence[str]) -> str:
