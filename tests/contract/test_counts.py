@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.stores import NOW, nodes, opened
+from tests.stores import NOW, at, nodes, opened, race, start
 
 from affiant.storage import sql
 from affiant.storage.history.counts import (
@@ -94,6 +94,33 @@ async def test_many_add_at_once(make_store: Callable[..., Store]) -> None:
         ]
         await asyncio.gather(*adding)
         assert [count.count for count in await _listed(stores[0], *names)] == [120] * len(names)
+
+
+_PROGRAM = """
+import asyncio, sys
+from tests.stores import NOW, at
+from affiant.storage.history.counts import HOUR, ISSUED, Count, begin
+
+async def main():
+    store = at(sys.argv[1])
+    await store.open()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    names = [f"c{n}" for n in range(20)][:: int(sys.argv[2])]
+    for _ in range(30):
+        await store.counts.add([Count(HOUR, begin(HOUR, NOW), name, ISSUED, "", 1) for name in names])
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_two_processes_add_at_once(place: str) -> None:
+    async with opened(at(place)) as store:
+        await _register(store, *(f"c{number}" for number in range(20)))
+        race({order: start(_PROGRAM, place, order) for order in ("1", "-1")})
+        top = await store.counts.top(Selection(HOUR, *ALWAYS, kinds=(ISSUED,)), 100)
+        assert [total.count for total in top] == [60] * 20
 
 
 async def test_they_outlive_a_restart(make_store: Callable[..., Store]) -> None:

@@ -58,7 +58,7 @@ def test_a_service_and_its_api(owned: Server) -> None:
     assert (made["signing_alg"], made["is_default"]) == (None, False)
     changed = there(owned, "api", "update", "bills", "--signing-alg", "PS256", "--details-type", "bill")
     assert (changed["signing_alg"], changed["authorization_details_types"]) == ("PS256", ["bill"])
-    assert changed in owned.affiant("api", "list")
+    assert any({**api, **changed} == api for api in owned.affiant("api", "list"))
 
     made = there(
         owned, "client", "new", "far", "--scope", "orders.read", "--name", "Far away", "--details-type", "bill"
@@ -78,8 +78,7 @@ def test_a_service_and_its_api(owned: Server) -> None:
     )
     assert (changed["dpop_bound_access_tokens"], changed["jti_policy"]) == (True, "legacy")
     seen = owned.affiant("client", "show", "far")
-    del seen["uses"], seen["last_used_at"]  # counted a moment after the use
-    assert seen == changed
+    assert {**seen, **changed} == seen  # which has its use too
     record = last_record(owned)
     assert (record["by"], record["subject"], record["outcome"]) == ("chief", "client far", "changed")
     assert json.loads(record["before"]) == {

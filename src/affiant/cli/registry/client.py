@@ -251,7 +251,9 @@ def check(name: str | None, days: int, place: Place) -> None:
     affiant client check
     affiant client check old --days 30
 
-    Services without an owner, and rules that rest on names, are listed too.
+    Services without an owner, rules that rest on names, and services that need attention are listed too: their last
+    key ends, they are refused often, their clock is wrong, they ask for a token on every call, have a shared secret,
+    or are unused. Of each kind the server names ten.
     """
     found = place.run(lambda api: records.breaches(api, name, time.time() - days * _DAY))
     lines = [

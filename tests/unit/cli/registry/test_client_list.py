@@ -86,3 +86,15 @@ def test_a_service_without_a_cache_is_named(capsys: pytest.CaptureFixture[str]) 
     assert (shown["tokens_24h"], shown["refusals_24h"]) == ("812", "5")
     assert shown["advice"].startswith("asked for 812 tokens in an hour; one each 10 minutes would do: keep the token")
     assert "advice" not in dict(line.split(maxsplit=1) for line in _run(capsys, "client show forgotten"))
+
+
+@pytest.mark.usefixtures("used")
+def test_the_check_names_what_needs_attention(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = _run(capsys, "client check")
+    assert [line.partition("  has ")[0].split()[:2] for line in lines[3:]] == [
+        ["billing", "no_cache"],
+        ["forgotten", "unused"],
+    ]
+    assert lines[4].endswith("  was not used for 364 days  affiant client disable forgotten")
+    (*_, last) = _run(capsys, "client check forgotten")
+    assert last == lines[4]

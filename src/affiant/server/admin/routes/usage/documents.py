@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from affiant.server.admin.models import Out
-from affiant.server.admin.routes.usage import finding
+from affiant.server.admin.routes.usage.finding import Trouble
 
 Unit = Literal["minute", "hour", "day"]
 Kind = Literal["issued", "refused", "other", "latency", "age", "key", "observed", "api"]
@@ -40,7 +40,7 @@ class Active(Out):
 class AttentionItem(Out):
     """One trouble, and what mends it."""
 
-    kind: Literal[finding.RANKED]  # type: ignore[valid-type]
+    kind: Trouble
     noun: Literal["client", "trust", "signing_key"]
     subject: str = Field(description="the name of the client or trust, or the kid of the key")
     sentence: str

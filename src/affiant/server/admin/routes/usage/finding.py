@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, get_args
 
+# The most urgent first: what stops a service, what makes it fail now, what wastes, what is weak, what can go.
+Trouble = Literal[
+    "key_ends", "signing_key_due", "trust_keys_old", "refused_often", "clock_skewed", "no_cache", "would_break",
+    "shared_secret", "unused",
+]  # fmt: skip
+RANKED: Final[tuple[str, ...]] = get_args(Trouble)
 KEY_ENDS: Final = "key_ends"
 SIGNING_KEY_DUE: Final = "signing_key_due"
 TRUST_KEYS_OLD: Final = "trust_keys_old"
 REFUSED_OFTEN: Final = "refused_often"
 CLOCK_SKEWED: Final = "clock_skewed"
 NO_CACHE: Final = "no_cache"
-SHARED_SECRET: Final = "shared_secret"  # noqa: S105 - a name
 WOULD_BREAK: Final = "would_break"
+SHARED_SECRET: Final = "shared_secret"  # noqa: S105 - a name
 UNUSED: Final = "unused"
-# The most urgent first: what stops a service, what makes it fail now, what wastes, what is weak, what can go.
-RANKED: Final = (
-    KEY_ENDS, SIGNING_KEY_DUE, TRUST_KEYS_OLD, REFUSED_OFTEN, CLOCK_SKEWED, NO_CACHE, WOULD_BREAK, SHARED_SECRET,
-    UNUSED,
-)  # fmt: skip
 DAY_SECONDS: Final = 86_400
 MAX_KEPT: Final = 200  # findings of each kind; the others are only counted
 Figures = dict[str, int | str]
@@ -29,7 +30,7 @@ Figures = dict[str, int | str]
 class Finding:
     """One trouble; `weight` ranks it among those of its kind, the highest first."""
 
-    kind: str
+    kind: Trouble
     noun: str  # client, trust or signing_key
     subject: str
     sentence: str  # what is the matter; the subject is not repeated
