@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
-from tests.browser.conftest import NARROW, Enter, Visit
+from tests.browser.conftest import Enter, Visit
 
 
 def register(visit: Visit, name: str, folder: Path) -> Page:
@@ -42,7 +42,7 @@ def test_key_made_in_the_tab(enter: Enter) -> None:
     done = visit.server.run("token", "-c", "tabbed.affiant.json", "--json")
     assert done.returncode == 0, done.stderr
     page.get_by_role("link", name="Open the client").click()
-    expect(page.get_by_text("Tokens in the last hour").locator("xpath=..")).to_contain_text("1")
+    expect(page.get_by_text("Tokens in the last").locator("xpath=..")).to_contain_text("1")
 
 
 def test_refused_form_keeps_what_was_typed(enter: Enter) -> None:
@@ -80,7 +80,7 @@ def test_guarded_rotation(enter: Enter) -> None:
     assert works()
     reload_until(page, "its successor was first used")
     page.get_by_role("button", name="Complete the rotation").click()
-    expect(page.get_by_text("rotated used the old key 2 times in the last hour")).to_be_visible()
+    expect(page.get_by_text("rotated used the old key 2 times in the last")).to_be_visible()
     expect(page.get_by_text("affiant client key complete")).to_be_visible()
     page.get_by_role("button", name="Complete the rotation").click()
     expect(page.get_by_role("status").first).to_contain_text("retired")
@@ -100,19 +100,3 @@ def test_stale_tab_overwrites_nothing(enter: Enter) -> None:
     expect(stale.get_by_label("Owner")).to_have_value("somebody else")
     assert visit.server.affiant("client", "show", "shared")["owner"] == "payments"
     visit.expect("412")
-
-
-def test_narrow_screen(enter: Enter) -> None:
-    visit = enter(viewport=NARROW)
-    register(visit, "narrow-with-a-very-long-name-that-has-no-place-to-break-in", visit.server.folder)
-    for path in (
-        "/clients",
-        "/new/client",
-        *(
-            f"/clients/narrow-with-a-very-long-name-that-has-no-place-to-break-in?tab={tab}"
-            for tab in ("overview", "credentials", "permissions", "use", "events", "settings")
-        ),
-    ):
-        page = visit.go(path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], path
-        page.close()

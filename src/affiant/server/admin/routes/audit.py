@@ -85,6 +85,7 @@ async def list_audit(
     outcome: Text = None,
     reason: Text = None,
     by: Text = None,
+    subject: Text = None,
     since: Instant = None,
     until: Instant = None,
     after: AfterNumber = None,
@@ -92,7 +93,7 @@ async def list_audit(
     cursor: CursorText = None,
 ) -> Any:
     """List the records, the newest first. A page of a rare filter may be short or empty, and have a next one."""
-    exact = {"endpoint": endpoint, "outcome": outcome, "reason": reason, "by": by}
+    exact = {"endpoint": endpoint, "outcome": outcome, "reason": reason, "by": by, "subject": subject}
     choice = Choice(client_id, since, until, after, exact)
 
     async def fetch(place: str, limit: int) -> list[AuditRow]:

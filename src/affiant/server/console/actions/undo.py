@@ -15,8 +15,6 @@ async def undo(api: Api, form: Form) -> Ask:
         raise ConfigError("this cannot be undone: it was no change of members alone")
     path = at(undoing.PATHS[change.kind], change.name)
     now = await api.read(path)
-    if stuck := [member for member, value in change.before.items() if value is None]:
-        raise ConfigError(f"this cannot be undone: {', '.join(stuck)} cannot be emptied")
     if any(now.document.get(member) != value for member, value in change.after.items()):
         raise ConfigError(f"{change.kind} {change.name} was changed again since then: undo the later change first")
     return Ask("PATCH", path, by_rule(change.before, now.document), now.etag)

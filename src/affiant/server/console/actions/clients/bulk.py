@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from affiant.errors import ConfigError
 from affiant.server.console.actions.action import action
 from affiant.server.console.actions.clients import figures
 from affiant.server.console.actions.clients.state import CLIENT
-from affiant.server.console.api import Api, Ask, at
+from affiant.server.console.api import Api, Ask, Refusal, at
 from affiant.server.console.view import Form
 from affiant.server.registry import kinds
 
@@ -37,8 +39,8 @@ async def _(api: Api, form: Form) -> list[str]:
         return []
     said = [f"{len(names)} clients get no more tokens, and those that they have end within two seconds."]
     for name in names[:10]:
-        found = await figures.last_hour(api, name)
-        said.append(found.said(f"{name} got a token"))
+        with contextlib.suppress(Refusal):  # it is gone, as the results will say
+            said.append((await figures.last_hour(api, name)).said(f"{name} got a token"))
     return [*said, "You can enable them again; they then have to ask for new tokens."]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.server.console.actions.action import action
-from affiant.server.console.actions.clients.credentials import pasted
+from affiant.server.console.actions.clients.credentials import KEY, pasted
 from affiant.server.console.api import Api, Ask
 from affiant.server.console.show.records import members
 from affiant.server.console.view import Form
@@ -36,6 +36,8 @@ async def register(_: Api, form: Form) -> Ask:
 
 def _credentials(form: Form) -> dict[str, Any]:
     way = form.text("by")
+    if way == TAB and not form.text(KEY):  # the command makes the key
+        return {METHOD: names.PRIVATE_KEY_JWT}
     if way in (TAB, PASTE):
         return {METHOD: names.PRIVATE_KEY_JWT, "jwks": pasted(form)}
     if way == AT_URL:

@@ -55,14 +55,12 @@ async def _overview(view: View, client: Client) -> dict[str, Any]:
     name, span = client["client_id"], SPANS.get(view.query.text("span"), SPANS["24h"])
     window = Window.ending(view.now, span)
     counted = await view.api.get("/counts", unit=span.unit, client_id=name, since=window.since, until=window.until)
-    changed = await view.api.get("/audit", endpoint="admin", client_id=name, limit=1)
     return {
         "plot": _plot(counted["series"], window, span),
         "plots": plots,
         "spans": SPANS,
         "span": span,
         "figures": await figures.last_hour(view.api, name),
-        "changed": changed["items"],
         "limits": _limits(client),
     }
 
@@ -110,10 +108,12 @@ async def _use(view: View, client: Client) -> dict[str, Any]:
 
 
 async def _events(view: View, client: Client) -> dict[str, Any]:
-    found = await view.api.get(
-        "/audit", client_id=client["client_id"], limit=_EVENTS, cursor=view.query.maybe("cursor")
-    )
-    return {"records": [one["record"] for one in found["items"]], "following": found["next"]}
+    """The requests of the client, or the changes of it: the audit log has them under different members."""
+    name, is_changes = client["client_id"], view.query.text("of") == "changes"
+    of = {"subject": f"client {name}"} if is_changes else {"client_id": name}
+    found = await view.api.get("/audit", limit=_EVENTS, cursor=view.query.maybe("cursor"), **of)
+    records = [one["record"] for one in found["items"]]
+    return {"records": records, "following": found["next"], "is_changes": is_changes}
 
 
 async def _settings(view: View, client: Client) -> dict[str, Any]:
