@@ -3,11 +3,13 @@
 import json
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect
 from tests.browser.conftest import NARROW, Enter
 from tests.process import Server
 
+from affiant import testing
 from affiant.jose import keys
 from affiant.oauth import assertion
 from affiant.server.registry.directory import FRESH_SECONDS
@@ -97,6 +99,30 @@ def test_pause(enter: Enter) -> None:
     assert page.locator("#rows time[data-local]").count() == 3
     assert page.evaluate("getComputedStyle(document.querySelector('#rows td')).animationName") == "none"
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+
+
+def test_markup_is_text(enter: Enter) -> None:
+    """What a stranger names, signs and asks for is text in a live row, an event and the debugger."""
+    visit = enter()
+    server = visit.server
+    hostile = "<img src=x onerror=window.ran=1><script>window.ran=1</script>\"'"
+    page = open_live(visit)
+    forged = assertion.build(hostile, issuer=hostile, signer=keys.generate("ES256"), now=time.time(), lifetime=60)
+    form = testing.form(forged, client_id=hostile, scope=hostile, resource=hostile)
+    trace: str = server.token(**form).json()["trace_id"]
+    row = page.locator("#rows tr", has=page.locator(f"a[href$='{trace}']"))
+    expect(row).to_contain_text("<img src=x")
+    row.get_by_role("link").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("client.unknown")
+    expect(page.locator("main")).to_contain_text("<script>")
+    assert page.evaluate("window.ran") is None
+    page = visit.go("/debugger")
+    page.get_by_label("An assertion, an access token").fill(f"curl {server.issuer}/token -d '{urlencode(form)}'")
+    page.get_by_role("button", name="Judge it").first.click()
+    expect(page.locator("#judged")).to_contain_text("<img src=x")
+    page.locator("#offset").fill("60")
+    expect(page.locator("#moved")).to_have_text("60 s")
+    assert page.evaluate("window.ran") is None
 
 
 def test_debugger(enter: Enter) -> None:

@@ -147,7 +147,7 @@ async def test_common_mistakes(desk: Desk) -> None:
     key = await register(desk)
     clock = testing.Clock(NOW)
     for mistake in ZOO:
-        caller = Caller("billing", ISSUER, key.key, Clock(clock, mistake.clock))
+        caller: Any = Caller("billing", ISSUER, key.key, Clock(clock, mistake.clock))
         caller.early, caller.at_input, caller.at_signature = mistake.early, mistake.at_input, mistake.at_signature
         shown = await judge(desk, caller.build().as_http())
         assert f"Refused: <code>{mistake.reason.code}</code>" in shown, mistake.name

@@ -22,7 +22,10 @@ function open() {
   url.searchParams.set("after", last);
   source = new EventSource(url);
   source.addEventListener("open", () => show("live", "good"));
-  source.addEventListener("error", () => show("reconnecting", "warn"));
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) show("not live: load the page again", "bad");
+    else show("reconnecting", "warn");
+  });
   source.addEventListener("rows", take);
   source.addEventListener("over", (event) => {
     close();

@@ -95,6 +95,6 @@ def _event(name: str, data: Any, number: int | None = None) -> bytes:
 
 def _after(view: View) -> int:
     """Return the number of the last record that the page has: a browser that comes back says it in a header."""
-    sent = http.header(view.scope, b"last-event-id")  # type: ignore[arg-type]
+    sent = http.header(view.scope, b"last-event-id")
     last = sent[0].decode("latin-1") if sent else view.query.text("after")
     return int(last) if last.isascii() and last.isdecimal() and len(last) < 16 else 0  # noqa: PLR2004
