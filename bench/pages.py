@@ -36,7 +36,7 @@ from affiant.storage.entries import GENESIS, AuditRecord, chain
 from affiant.storage.records import Client
 
 PAGES = (
-    "/", "/?range=24h", "/?range=7d", "/clients", "/clients?q=scope:orders.read+unused:90d", "/clients/client-50000",
+    "/", "/?span=24h", "/?span=7d", "/clients", "/clients?q=scope:orders.read+unused:90d", "/clients/client-50000",
     "/clients/client-50000?tab=keys", "/clients/client-50000?tab=events", "/activity",
     "/activity?client_id=client-50000", "/activity?reason=assertion.audience", "/activity?outcome=refused",
     "/events/{trace}", "/apis", "/trusts", "/keys", "/tokens", "/audit", "/audit?by=cli", "/settings",

@@ -48,6 +48,7 @@ SCREENS = (
     Screen("initial access tokens", "/tokens?list=initial"),
     Screen("audit", "/audit"),
     Screen("audit with filters", "/audit?endpoint=admin"),
+    Screen("teams", "/settings/teams"),
     Screen("users", "/settings/users"),
     Screen("user", "/settings/users/{user}"),
 )

@@ -1,6 +1,6 @@
 """The actions of the console: every change there is, by its name."""
 
-from affiant.server.console.actions import account, clients, issuing, mend, setup, trusts, undo, users
+from affiant.server.console.actions import account, clients, issuing, mend, setup, teams, trusts, undo, users
 from affiant.server.console.actions.action import ACTIONS
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "issuing",
     "mend",
     "setup",
+    "teams",
     "trusts",
     "undo",
     "users",

@@ -3,7 +3,7 @@
 from affiant.server.console.pages import account, audit, clients, events, issuing, trusts
 from affiant.server.console.pages.home import overview, search, setup
 from affiant.server.console.pages.page import PAGES
-from affiant.server.console.pages.settings import server, users
+from affiant.server.console.pages.settings import server, teams, users
 
 __all__ = [
     "PAGES",
@@ -16,6 +16,7 @@ __all__ = [
     "search",
     "server",
     "setup",
+    "teams",
     "trusts",
     "users",
 ]

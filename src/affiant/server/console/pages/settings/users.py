@@ -29,7 +29,7 @@ async def show_users(view: View) -> Answer:
         users=(await view.api.get("/users", limit=_MOST))["items"],
         sessions=Counter(session["user"] for session in sessions),
         last_at=_last_at(sessions),
-        teams=[],
+        teams=await _teams(view),
         roles=ROLES,
         is_owner=view.visitor.role is Role.OWNER,
     )
@@ -45,11 +45,16 @@ async def show_user(view: View, name: str) -> Answer:
         etag=found.etag,
         passkeys=await view.api.get(at("/users/{}/passkeys", name)) if may_manage else [],
         sessions=(await view.api.get("/sessions", user=name, limit=_MOST))["items"] if may_manage else [],
-        teams=[],
+        teams=await _teams(view),
         roles=ROLES,
         is_owner=view.visitor.role is Role.OWNER,
         may_manage=may_manage,
     )
+
+
+async def _teams(view: View) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await view.api.get("/teams", limit=_MOST))["items"]
+    return found
 
 
 def _last_at(sessions: list[dict[str, Any]]) -> dict[str, int]:

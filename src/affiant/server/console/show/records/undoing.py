@@ -12,10 +12,17 @@ from affiant.server.registry import kinds
 from affiant.server.registry.federation import fields as federation
 from affiant.server.registry.fields import Member, Table
 
-PATHS = {"client": "/clients/{}", "api": "/apis/{}", "trust": "/trusts/{}", "rule": "/rules/{}", "user": "/users/{}"}
+PATHS = {
+    "client": "/clients/{}",
+    "api": "/apis/{}",
+    "trust": "/trusts/{}",
+    "rule": "/rules/{}",
+    "user": "/users/{}",
+    "team": "/teams/{}",
+}
 _TABLES: dict[str, Table[Any]] = {
     "client": registry.CLIENT, "api": registry.API, "trust": federation.TRUST, "rule": federation.RULE,
-    "user": USER,
+    "user": USER, "team": registry.TEAM,
 }  # fmt: skip
 # Members of a view that no request may set: they follow from others, or cannot come back.
 _FIXED = frozenset({"keys", "secrets", "created_at", "jwks_at", "registered_itself"})
