@@ -10,7 +10,7 @@ before a refusal would be committed with the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -41,11 +41,22 @@ class Table(Generic[Record]):
     is_cached: bool = True  # whether processes keep its records, and so must learn of every change
 
     def encode(self, record: Record) -> str | bytes:
-        return record if isinstance(record, str) else msgspec.json.encode(record)
+        return record if isinstance(record, str) else msgspec.json.encode(_without_defaults(record))
 
     def decode(self, stored: Any) -> Record:
         found: Record = stored if self.type is str else msgspec.json.decode(stored, type=self.type)
         return found
+
+
+def _without_defaults(value: Any) -> Any:
+    """Return a record as its members that differ from their defaults, so that a client fits into its page.
+
+    A default in records.py can never change: what is stored would get another meaning.
+    """
+    if is_dataclass(value):
+        stored = ((one.name, getattr(value, one.name), one.default) for one in fields(value))
+        return {name: _without_defaults(given) for name, given, default in stored if given != default}
+    return tuple(map(_without_defaults, value)) if type(value) is tuple else value
 
 
 CLIENTS = Table("client", "client_id", Client, title="client named", copied=("team",))
