@@ -94,6 +94,7 @@ CASES = (
     Case("api.make-default", {"identifier": "https://other.example"}, "api https://other.example"),
     Case("token.revoke", {"kind": "client", "value": "billing"}, ""),
     Case("token.revoke", {"kind": "all"}, ""),
+    Case("token.revoke", {"kind": "api", "value": API, "before": "2026-11-21T08:00Z"}, ""),
     Case("initial-token.new", {"scope": "orders.read", "uses": "2", "days": "3"}, ""),
     Case("trust.update", {"name": "github", "audiences": "https://a.example", "max_lifetime": "600"}, "trust github"),
     Case("trust.disable", {"name": "github"}, "trust github"),

@@ -33,7 +33,7 @@ LIFETIME = 3 * PERIOD  # seconds for which it is valid after that
 DIGEST_BYTES = 16  # 128 bits: a second name with the same digest cannot be found
 SEEN_SECONDS = 2  # in which a node may not know a revocation yet; its clock may also be ahead
 _LAST_SECOND = 1 << 53
-_WHOLE = frozenset({"jti", "family", "key", "task"})
+WHOLE = frozenset({"jti", "family", "key", "task"})
 
 
 class Feed(Value, frozen=True):
@@ -78,7 +78,7 @@ def named(claims: dict[str, Any]) -> dict[tuple[str, str], float]:
         since = _since(holder, own)
         for kind, value in _of_one(holder):
             if value is not None and (value or kind == "all"):
-                found[kind, value] = min(found.get((kind, value), since), 0.0 if kind in _WHOLE else since)
+                found[kind, value] = min(found.get((kind, value), since), 0.0 if kind in WHOLE else since)
     return found
 
 
@@ -149,7 +149,7 @@ def _claims(revoked: Iterable[tuple[str, str, int]], issuer: str, now: int) -> d
     whole, before = list[str](), dict[str, int]()
     for kind, value, at in revoked:
         name = base64url.encode(digest(kind, value))
-        if kind in _WHOLE:
+        if kind in WHOLE:
             whole.append(name)
         else:
             before[name] = at

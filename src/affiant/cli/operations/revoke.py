@@ -13,6 +13,7 @@ import click
 from affiant.cli.arguments import nearest
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
+from affiant.cli.operations.records import Instant
 from affiant.cli.output import instant, is_json, show
 from affiant.errors import Error
 from affiant.storage.entries import LONGEST_TOKEN
@@ -41,9 +42,10 @@ _KINDS = ("jti", "family", "key", "task", "client", "rule", "trust", "api", "all
 @click.option("--trust", metavar="NAME", help="every token that the rules of a trust gave until now")
 @click.option("--api", metavar="IDENTIFIER", help="every token for an API until now")
 @click.option("--all", "everything", is_flag=True, help="every token until now; asks, unless --yes")
+@click.option("--before", type=Instant(), metavar="TIME", help="only tokens issued until then: 15m (ago), 2026-11-21")
 @click.option("--yes", "-y", is_flag=True, help="do not ask")
 @admin_options
-def revoke(everything: bool, yes: bool, place: Place, **given: str | None) -> None:
+def revoke(everything: bool, yes: bool, before: float | None, place: Place, **given: str | None) -> None:
     """Clients can get new tokens at once: to stop that, see affiant client disable and affiant client key revoke.
 
     \b
@@ -51,12 +53,14 @@ def revoke(everything: bool, yes: bool, place: Place, **given: str | None) -> No
     affiant revoke --client billing --key 3jWq0c1tRjVQbcwUzUbJmSkrCYbwh9BnR1sD6nCkA4I
     affiant revoke --task invoice-4711
     affiant revoke --jti 4f9d2c8a
-    affiant revoke --all
+    affiant revoke --all --before 2026-11-21T08:00:00Z
 
     Introspection reports it at once. A guard that verifies tokens by itself learns of it where it reads the server's
     list of revocations; other verifiers accept the token until it expires, within an hour.
     """
     members = _members({**given, "all": "" if everything else None})
+    if before is not None:
+        members["before"] = int(before)
     if everything and not yes:
         _confirm()
 
@@ -76,7 +80,7 @@ def revoke(everything: bool, yes: bool, place: Place, **given: str | None) -> No
     show({**ended, **({"note": note} if note is not None else {})}, f"revoked  {_revocation_line(ended)}")
 
 
-async def _note(api: Admin, members: dict[str, str]) -> str | None:
+async def _note(api: Admin, members: dict[str, Any]) -> str | None:
     """Return a note about a name that nothing has: it may have been removed, but mostly it is misspelt."""
     kind, name = _named(members)
     with contextlib.suppress(Error):
@@ -120,7 +124,7 @@ async def _client_of(api: Admin, task: str) -> str:
     raise click.UsageError(f"several clients have this task: choose one by --client: {', '.join(sorted(found))}")
 
 
-def _named(members: dict[str, str]) -> tuple[str, str]:
+def _named(members: dict[str, Any]) -> tuple[str, str]:
     """Return the kind and the name; of a key or a task, its client, and of a rule the part after its trust."""
     if members["kind"] in _OF_CLIENTS:
         return "client", members["client_id"]
@@ -128,7 +132,7 @@ def _named(members: dict[str, str]) -> tuple[str, str]:
     return members["kind"], value.rpartition("/")[2] if members["kind"] == "rule" else value
 
 
-def _members(given: dict[str, str | None]) -> dict[str, str]:
+def _members(given: dict[str, str | None]) -> dict[str, Any]:
     """Return the members of the request."""
     named = {kind: value for kind in _KINDS if (value := given.get(kind)) is not None}
     for kind in _OF_CLIENTS:
@@ -147,7 +151,7 @@ def _members(given: dict[str, str | None]) -> dict[str, str]:
     return _checked({"kind": kind} | ({"value": value} if kind != "all" else {}), named)
 
 
-def _checked(members: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+def _checked(members: dict[str, str], others: dict[str, str]) -> dict[str, Any]:
     if others:
         raise click.UsageError(f"give either --{members['kind']} or --{next(iter(others))}, not both")
     if members.get("value") == "":

@@ -295,6 +295,9 @@ class RevocationNew(In):
     kind: Literal["jti", "family", "client", "key", "task", "rule", "trust", "api", "all"]
     client_id: Annotated[Word | None, Field(description="the client of the key or task, for these kinds")] = None
     value: Annotated[str, StringConstraints(max_length=512, pattern=r"^[!-~]*$")] = ""
+    before: Seconds | None = Field(
+        default=None, description="of client, rule, trust, api and all: tokens issued until then, and not until now"
+    )
 
 
 class AuditRow(Out):

@@ -52,6 +52,30 @@ async def test_revocation_says_what_it_ends(named: tuple[str, str, str], sentenc
     assert "feed.js" in page.text
 
 
+async def test_only_tokens_issued_until_an_instant() -> None:
+    store = await _store()
+    record = AuditRecord(NOW - 7, "trace0000009", "token", "issued", client_id="billing", token="late", resource=ORDERS)
+    await store.ledger.claim(Entry(record))
+    ann = visit(store)
+    form = {"kind": "client", "value": "billing", "before": "30s"}
+    asked = text(await ann.ask("token.revoke", **form))
+    assert "2 tokens of this client were issued in the last hour" in asked
+    assert f"affiant revoke --client billing --before {NOW - 30}" in asked
+    await ann.act("token.revoke", **form)
+    (row,) = await store.revocations.list(NOW)
+    assert row.at == NOW - 30
+    # A later one wins, and an earlier one takes nothing back.
+    await ann.act("token.revoke", kind="client", value="billing")
+    await ann.act("token.revoke", **form)
+    assert [row.at for row in await store.revocations.list(NOW)] == [NOW]
+
+
+@pytest.mark.parametrize("form", [{"before": "soon"}, {"kind": "jti", "value": "x", "before": "30s"}])
+async def test_instants_that_mean_nothing(form: dict[str, str]) -> None:
+    refused = await visit(MemoryStore()).act("token.revoke", **{"kind": "all", **form})
+    assert refused.status_code in (400, 422)
+
+
 async def _revoked(ann: Visit) -> str:
     return text(await ann.post("/tokens/found", token="jti-0"))
 

@@ -114,8 +114,11 @@ async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = 
 
 @TOKENS("POST /revocations", Role.OPERATOR, Reach.TEAMS, answers=documents.Revocation, status=201)
 async def revoke(call: Call, wanted: RevocationNew) -> Any:
-    """Revoke tokens: one (`jti`), a `family` of refresh tokens, or all until now of a client, a key, and so on."""
-    ended = Revocation(wanted.kind, _name(wanted), call.now, call.now + LONGEST_TOKEN)
+    """Revoke tokens: one (`jti`), a `family` of refresh tokens, or all until now of a client, a key, and so on.
+
+    `before` spares access tokens that were issued later; refresh tokens of the same reach end all the same.
+    """
+    ended = Revocation(wanted.kind, _name(wanted), _instant(wanted, call.now), call.now + LONGEST_TOKEN)
     if call.who.limit is not None and wanted.kind in _OF_TOKENS:
         await _find_own(call, wanted)
     shown = documents.Revocation.of(ended)
@@ -126,6 +129,15 @@ async def revoke(call: Call, wanted: RevocationNew) -> Any:
     entry = Entry(record, revocations=(ended,), revoke_family=family, revoke_refresh=selection)
     await Registry(call.whole.tables).commit(entry, partial(_check_reach, call, wanted))
     return shown
+
+
+def _instant(wanted: RevocationNew, now: int) -> int:
+    """Return until when the tokens were issued that end; never later than now, since others would end at birth."""
+    if wanted.before is None:
+        return now
+    if wanted.kind in rule.WHOLE:
+        raise ConfigError(f"a revocation of kind {wanted.kind} has no instant: it ends every such token for good")
+    return min(wanted.before, now)
 
 
 _OF_TOKENS = ("jti", "family")  # found by no name of a record

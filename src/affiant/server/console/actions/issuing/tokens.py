@@ -5,6 +5,7 @@ from typing import Any
 from affiant.errors import ConfigError
 from affiant.server.console.actions.action import action
 from affiant.server.console.api import Api, Ask, at
+from affiant.server.console.show import times
 from affiant.server.console.show.records import issued
 from affiant.server.console.show.records.issued import Has
 from affiant.server.console.view import Form
@@ -16,7 +17,7 @@ _DAY = 86_400
 
 
 @action("token.revoke", "Revoke")
-async def revoke(_: Api, form: Form) -> Ask:
+async def revoke(api: Api, form: Form) -> Ask:
     kind, value, client_id = (form.text(name) for name in ("kind", "value", "client_id"))
     body: dict[str, Any] = {"kind": kind}
     if kind != "all":
@@ -27,7 +28,16 @@ async def revoke(_: Api, form: Form) -> Ask:
         if not client_id:
             raise ConfigError("say whose: a key and a task are those of a client")
         body["client_id"] = client_id
+    if before := form.text("before"):
+        body["before"] = _instant(api, before)
     return Ask("POST", "/revocations", body)
+
+
+def _instant(api: Api, text: str) -> int:
+    found = times.parse(text, api.now)
+    if found is None:
+        raise ConfigError("write the time as 15m, for so long ago, or as 2026-11-29T14:05Z")
+    return int(found)
 
 
 @revoke.tells_what_breaks
@@ -36,7 +46,9 @@ async def _(api: Api, form: Form) -> list[str]:
     sentences = []
     if kind != "family":
         of_client = value if kind == "client" else client_id or None
-        count = await issued.find(api, _has(kind, value), client_id=of_client)
+        has, before = _has(kind, value), form.text("before")
+        until = _instant(api, before) if before else api.now
+        count = await issued.find(api, lambda one: has(one) and one.get("at", 0.0) < until + 1, client_id=of_client)
         sentences.append(count.sentence(_OF.get(kind, f"of this {kind}")))
     sentences += [
         "Introspection and the admin API refuse them at once, and guards that read the feed within two seconds.",

@@ -21,9 +21,10 @@ def _change_api(names: Names, body: Body) -> list[str]:
 
 def _revoke(_: Names, body: Body) -> list[str]:
     kind, of = body["kind"], body.get("client_id")
+    until = ["--before", str(body["before"])] if "before" in body else []
     if kind == "all":
-        return ["revoke", "--all", "--yes"]
-    return ["revoke", *(["--client", of] if of is not None else []), f"--{kind}", body["value"]]
+        return ["revoke", "--all", "--yes", *until]
+    return ["revoke", *(["--client", of] if of is not None else []), f"--{kind}", body["value"], *until]
 
 
 def _invite(_: Names, body: Body) -> list[str]:
