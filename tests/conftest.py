@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from tests import postgres as postgres_server
 
 LONGEST_ID = 40
+WAITING = {"browser", "chaos", "e2e", "races"}  # folders of tests that start processes
 REPO = Path(__file__).resolve().parent.parent
 
 # How long an example takes says how busy the machine is, and nothing else.
@@ -34,6 +35,17 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files that wait for processes among those that compute: one waits while the other computes."""
+    files = dict.fromkeys(item.path for item in items)
+    place: dict[Path, float] = {}
+    for waits in (True, False):
+        alike = [file for file in files if WAITING.isdisjoint(file.relative_to(REPO).parts) is not waits]
+        place |= {file: number / len(alike) for number, file in enumerate(alike)}
+    items.sort(key=lambda item: place[item.path])
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -25,6 +25,7 @@ from tests.attacks.bench import (
 from tests.attacks.test_jwks_uri import AT_A_JWKS_URI
 from tests.key_server import HOST, KeyServer, reply
 from tests.key_server import running as publishing
+from tests.rsa_keys import rsa_key
 from tests.wire import Request
 
 from affiant import testing
@@ -41,7 +42,7 @@ from affiant.testing.messages import changed
 
 CI, CLUSTER, AWAY = "https://ci.example", "https://cluster.example", "https://away.example"
 SIGNER, CLUSTERS, NEXT = (keys.generate("ES256") for _ in range(3))
-RSA = keys.generate("RS256")
+RSA = rsa_key()
 FETCHED = tuple(reason for reason in AT_A_JWKS_URI if reason not in (Reason.JWKS_STALE, Reason.JKU))
 
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from joserfc import jwe
 from joserfc.jwk import ECKey
 from tests.attacks.bench import FOREIGN, STRANGER, Bench, assertion, claims, form, post, raw, row
+from tests.rsa_keys import rsa_key
 
 from affiant.errors import Rejected
 from affiant.jose import base64url, compact, keys
@@ -286,7 +287,7 @@ async def test_nested_token_without_signature(bench: Bench) -> None:
 
 @cache
 def _rsa() -> PrivateKey:
-    return keys.generate("PS256")
+    return rsa_key("PS256")
 
 
 @pytest.mark.attack(60)

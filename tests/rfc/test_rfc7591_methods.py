@@ -91,7 +91,7 @@ async def test_new_certificate_of_a_live_key(taking_certificates: Server) -> Non
     ("changes", "status"),
     [
         ({}, 201),
-        ({"jwks": jwks(keys.generate("PS256")), "token_endpoint_auth_signing_alg": "PS256"}, 201),
+        ({"jwks": jwks(rsa_key("PS256")), "token_endpoint_auth_signing_alg": "PS256"}, 201),
         ({"jwks": jwks(keys.generate("Ed25519"))}, 201),
         (
             {"token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks": _with_certificates(make())["jwks"]},

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from tests.rsa_keys import rsa_key
 from tests.zoo.caller import Caller, Clock, Request
 from tests.zoo.house import House
 from tests.zoo.mistakes import FOREIGN, MISTAKES, NEVER, Mistake
@@ -17,7 +18,8 @@ from affiant.server.explain.fix import Fix
 from affiant.server.keys import master_key
 
 ISSUER = "http://127.0.0.1:8377"
-EC, OTHER_EC, STRANGER, RSA = (keys.generate(alg) for alg in ("ES256", "ES256", "ES256", "RS256"))
+EC, OTHER_EC, STRANGER = (keys.generate("ES256") for _ in range(3))
+RSA = rsa_key()
 SCOPES = ("orders.read", "orders.write")
 
 

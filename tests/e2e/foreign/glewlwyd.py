@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-
-from affiant.jose import keys
+from tests.rsa_keys import rsa_key
 
 SCHEMA = Path("/usr/share/doc/glewlwyd/database/init.sqlite3.sql.gz")
 MODULES = Path("/usr/lib/glewlwyd")
@@ -63,7 +62,7 @@ def register(port: int, given: dict[str, Any]) -> None:
 
 
 def _plugin(given: dict[str, Any]) -> dict[str, Any]:
-    server = keys.generate("RS256")
+    server = rsa_key()
     grants = ("code", "token", "implicit", "none", "password", "refresh", "device")
     parameters = {
         "iss": given["issuer"],

@@ -6,7 +6,7 @@ import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.rsa_keys import rsa_2048
 from tests.unit.client.conftest import Answer, Foreign
 
 from affiant import Service
@@ -21,7 +21,7 @@ JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 @pytest.fixture(scope="session")
 def rsa_key() -> PrivateKey:
-    return keys.parse_private_jwk(jwk.build(rsa.generate_private_key(65537, 2048)))
+    return keys.parse_private_jwk(jwk.build(rsa_2048()))
 
 
 def _service(key: PrivateKey, **options: Any) -> Service:

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.certificates import make
+from tests.rsa_keys import rsa_2048
 from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 from tests.unit.client.imitation import RULES, Imitation
 
@@ -49,7 +50,7 @@ def _pem(key: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def rsa_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
+    return rsa_2048()
 
 
 @pytest.fixture

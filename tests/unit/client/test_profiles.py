@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from google.auth.transport.requests import Request as Transport
 from google.oauth2 import service_account
+from tests.rsa_keys import rsa_2048
 from tests.unit.client.imitation import ASSERTION_TYPE, JWT_BEARER, RULES, Imitation, PrivateKey
 
 from affiant import Service
@@ -33,12 +34,12 @@ SCOPES: dict[str, str | None] = {
 
 @pytest.fixture(scope="session")
 def rsa_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
+    return rsa_2048()
 
 
 @pytest.fixture(scope="session")
 def stranger() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
+    return rsa_2048(2)
 
 
 @pytest.fixture(scope="session")

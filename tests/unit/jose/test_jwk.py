@@ -1,4 +1,5 @@
 import pytest
+from tests import rsa_keys
 
 from affiant.errors import ConfigError
 from affiant.jose import jwk, keys
@@ -8,7 +9,7 @@ PRIMES = ("p", "q", "dp", "dq", "qi")
 
 @pytest.fixture(scope="module")
 def rsa_key() -> keys.PrivateKey:
-    return keys.generate("RS256")
+    return rsa_keys.rsa_key()
 
 
 @pytest.mark.rfc(7518, "6.3.2")

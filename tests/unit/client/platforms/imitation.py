@@ -15,10 +15,10 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.rsa_keys import rsa_2048
 from tests.unit.client.conftest import Answer, Foreign, Request, metadata_answer, token_answer
 
-KEY = rsa.generate_private_key(65537, 2048)
+KEY = rsa_2048()
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TYPES = {
     "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
