@@ -7,7 +7,7 @@ import msgspec
 from affiant.server.admin.access.store import for_explaining
 from affiant.server.admin.documents import Explanation
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.dry_run import parse
+from affiant.server.admin.routes.dry_run.judgement import parse
 from affiant.server.admin.routes.federation import rules, trusts
 from affiant.server.admin.routes.federation.documents import PlannedTrust, RuleNew, TrustNew
 from affiant.server.admin.routes.operation import UNKNOWN, Call, Reach, Routes

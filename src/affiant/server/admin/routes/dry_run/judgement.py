@@ -11,7 +11,7 @@ from affiant.server.admin.access import owners
 from affiant.server.admin.documents import ClientChanges, ClientNew, DryRun, Judgement, PlannedChange, RefusedChange
 from affiant.server.admin.roles import Role, touches_admin
 from affiant.server.admin.routes import apis, clients, teams
-from affiant.server.admin.routes.draft import Draft
+from affiant.server.admin.routes.dry_run.draft import Draft
 from affiant.server.admin.routes.federation import rules, trusts
 from affiant.server.admin.routes.federation.documents import RuleChanges, RuleNew, TrustChanges, TrustNew
 from affiant.server.admin.routes.operation import Call, Reach, Routes

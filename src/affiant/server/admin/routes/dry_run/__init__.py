@@ -1,0 +1,1 @@
+"""A dry run: planned changes are judged in their order, and nothing is changed."""
