@@ -20,7 +20,8 @@ def chromium_path() -> str | None:
     return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright runs, its event loop runs in this thread, and no other test can have one.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Chromium, or a skipped test where it is missing."""
     path = chromium_path()

@@ -38,7 +38,8 @@ async def add(store: Store, name: str = "billing", **members: Any) -> str:
 
 
 def if_match(page: str) -> str:
-    return re.findall(r'name="if_match" value="&#34;([^&]*)&#34;"', page)[0].join('""')
+    (tag, *_) = re.findall(r'name="if_match" value="&#34;([^&]*)&#34;"', page)
+    return f'"{tag}"'
 
 
 def public_key() -> str:
