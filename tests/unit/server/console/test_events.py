@@ -14,6 +14,7 @@ from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.server.console.pages.events import languages
 from affiant.server.console.show.commands import reading
+from affiant.server.explain import fixes
 from affiant.server.registry import clients
 from affiant.storage.records import Api, Client
 
@@ -176,6 +177,15 @@ def test_languages() -> None:
     assert languages.write("affiant client enable billing", "java", None) is None
     assert languages.write("encode = lambda data: data", "java", None) is None
     assert languages.write("claims[" * 5000, "java", None) is None
+
+
+def test_most_fixes_are_in_every_language() -> None:
+    """The lines that do not depend on the request; three are about the shape of the whole request."""
+    lines = {row.code for row in fixes._ROWS.values() if isinstance(row.code, str)}
+    left = {line for line in lines for name in languages.NAMES if languages.write(line, name, "billing") is None}
+    assert all("query" in line or line.startswith("encode") for line in left), left
+    moved = languages.write('form["client_assertion"] = form.pop("assertion")', "js", None)
+    assert moved == 'form.set("client_assertion", form.get("assertion"));\nform.delete("assertion");'
 
 
 def test_curl_quotes() -> None:

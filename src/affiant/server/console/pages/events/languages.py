@@ -12,15 +12,34 @@ import shlex
 from collections.abc import Callable
 from typing import NamedTuple
 
+from affiant.system.files import file_name
+
 NAMES = {"cli": "Command line", "python": "Python", "js": "JavaScript", "go": "Go", "java": "Java", "curl": "curl"}
 _PARTS = frozenset({"claims", "header", "form", "headers"})
+_FORMS = ("later", "member", "moved")
+# Lines that leave the form of a JWT to a library.
+_SIGNED = {
+    "token = jwt.encode(claims, key, algorithm=alg, headers=header)": {
+        "cli": "affiant assertion -c NAME.affiant.json",
+        "js": "const token = await new SignJWT(claims).setProtectedHeader(header).sign(key); // jose",
+        "go": "token, err := jwt.Signed(signer).Claims(claims).Serialize() // github.com/go-jose/go-jose/v4/jwt",
+        "java": "SignedJWT token = new SignedJWT(header, claims);\ntoken.sign(signer); // com.nimbusds.jose",
+        "curl": "token=$(affiant assertion -c NAME.affiant.json)",
+    },
+    'encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()': {
+        "js": 'const encode = (data) => Buffer.from(data).toString("base64url");',
+        "go": "encode := base64.RawURLEncoding.EncodeToString",
+        "java": "Base64.getUrlEncoder().withoutPadding().encodeToString(data);",
+        "curl": "encode() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }",
+    },
+}
 
 
 class _Value(NamedTuple):
     """A value: a JSON text, or one of the few expressions that fixes have."""
 
-    kind: str  # text, now, new id, later, token, member
-    text: str = ""  # JSON, seconds, or the name of a claim
+    kind: str  # text, now, new id, later, token, member, moved
+    text: str = ""  # JSON, seconds, or the name of a claim or of a parameter
 
 
 class Change(NamedTuple):
@@ -33,12 +52,8 @@ class Change(NamedTuple):
 
 def parse(line: str) -> list[Change] | None:
     """Return the changes of this line; None if it has anything else."""
-    try:
-        statements = ast.parse(line).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
     found: list[Change] = []
-    for statement in statements:
+    for statement in _statements(line):
         changes = _read(statement)
         if changes is None:
             return None
@@ -46,12 +61,21 @@ def parse(line: str) -> list[Change] | None:
     return found or None
 
 
+def _statements(line: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(line).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+
+
 def write(line: str, language: str, client_id: str | None) -> str | None:
     """Return the fix in this language; None if it has to be said in words."""
     if line.startswith("affiant "):
         return line if language == "cli" else None
     if language == "python":
-        return line.partition("  #")[0].replace("; ", "\n")
+        return "\n".join(ast.get_source_segment(line, one) or "" for one in _statements(line)) or None
+    if line in _SIGNED:
+        return _SIGNED[line].get(language)
     changes = parse(line)
     if changes is None:
         return None
@@ -67,7 +91,12 @@ def _read(statement: ast.stmt) -> list[Change] | None:
             if value is None:
                 return None
             places = [place for target in targets if (place := _place(target)) is not None]
-            return [Change(*place, value) for place in places] if places else None
+            moved = [Change("form", value.text, None)] if value.kind == "moved" else []
+            return [*(Change(*place, value) for place in places), *moved] if places else None
+        case ast.AugAssign(target=ast.Name(id=part), op=ast.BitOr(), value=ast.Dict(keys=keys, values=values)):
+            pairs = [(key, value) for key, value in zip(keys, values, strict=True) if key is not None]
+            read = [_read(ast.Assign([ast.Subscript(ast.Name(part), key)], value)) for key, value in pairs]
+            return None if None in read else [change for changes in read for change in changes or ()]
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=part), attr="pop"), args=[first, *_])):
             is_known = part in _PARTS and isinstance(first, ast.Constant)
             return [Change(part, str(first.value), None)] if is_known and isinstance(first, ast.Constant) else None
@@ -92,6 +121,8 @@ def _value(given: ast.expr) -> _Value | None:
             return _Value("later", str(seconds))
         case ast.Call() if shown == "int(time.time())":
             return _Value("now")
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="form"), attr="pop"), args=[ast.Constant(value=str(name))]):
+            return _Value("moved", name)
         case ast.Call() if shown.startswith("secrets.token_urlsafe("):
             return _Value("new id")
         case ast.Subscript(value=ast.Name(id="claims"), slice=ast.Constant(value=str(name))):
@@ -104,7 +135,7 @@ def _value(given: ast.expr) -> _Value | None:
 
 def _command(changes: list[Change], client_id: str | None) -> str:
     """Return the command that makes such a request right: it writes claims and header itself."""
-    words = ["affiant", "token", "-c", f"{client_id or 'NAME'}.affiant.json"]
+    words = ["affiant", "token", "-c", file_name(client_id) if client_id else "NAME.affiant.json"]
     for change in changes:
         if change.part == "form" and change.name in ("scope", "resource") and change.value is not None:
             words += [f"--{change.name}", str(json.loads(change.value.text or '""'))]
@@ -113,7 +144,7 @@ def _command(changes: list[Change], client_id: str | None) -> str:
 
 def _js(change: Change) -> str:
     values = {"now": "Math.floor(Date.now() / 1000)", "new id": "crypto.randomUUID()", "token": "token"}
-    value = _shown(change.value, values, ("claims.iat + {}", 'claims["{}"]'))
+    value = _shown(change.value, values, ("claims.iat + {}", 'claims["{}"]', 'form.get("{}")'))
     if change.part == "form":
         return f"form.set({_q(change.name)}, {value});" if change.value else f"form.delete({_q(change.name)});"
     place = f"{change.part}[{_q(change.name)}]"
@@ -122,7 +153,7 @@ def _js(change: Change) -> str:
 
 def _go(change: Change) -> str:
     values = {"now": "time.Now().Unix()", "new id": "uuid.NewString()", "token": "token"}
-    value = _shown(change.value, values, ("time.Now().Unix() + {}", 'claims["{}"]'))
+    value = _shown(change.value, values, ("time.Now().Unix() + {}", 'claims["{}"]', 'form.Get("{}")'))
     part = {"form": "form", "headers": "req.Header"}.get(change.part)
     if part is not None:
         return f"{part}.Set({_q(change.name)}, {value})" if change.value else f"{part}.Del({_q(change.name)})"
@@ -134,14 +165,14 @@ def _go(change: Change) -> str:
 def _java(change: Change) -> str:
     now = "Instant.now().getEpochSecond()"
     values = {"now": now, "new id": "UUID.randomUUID().toString()", "token": "token"}
-    value = _shown(change.value, values, (now + " + {}", 'claims.get("{}")'))
+    value = _shown(change.value, values, (now + " + {}", 'claims.get("{}")', 'form.get("{}")'))
     name = _q(change.name)
     return f"{change.part}.put({name}, {value});" if change.value else f"{change.part}.remove({name});"
 
 
 def _curl(change: Change) -> str:
     values = {"now": "$(date +%s)", "new id": "$(openssl rand -hex 16)", "token": "$TOKEN"}
-    value = _shown(change.value, values, ("$(( $(date +%s) + {} ))", '$(jq -r .{} <<<"$claims")'))
+    value = _shown(change.value, values, ("$(( $(date +%s) + {} ))", '$(jq -r .{} <<<"$claims")', "${}"))
     plain = str(json.loads(value)) if change.value is not None and change.value.kind == "text" else value
     if change.part == "headers":
         return f"-H {shlex.quote(f'{change.name}: {plain}')}" if change.value else f"# without the header {change.name}"
@@ -157,11 +188,12 @@ def _curl(change: Change) -> str:
     return f'{change.part}=$(jq -c {kind} v "{value}" \'.{change.name} = $v\' <<<"${change.part}")'
 
 
-def _shown(value: _Value | None, values: dict[str, str], forms: tuple[str, str]) -> str:
+def _shown(value: _Value | None, values: dict[str, str], forms: tuple[str, str, str]) -> str:
+    """Return the value as text; `forms` are those of the kinds in _FORMS."""
     if value is None:
         return ""
-    if value.kind in ("later", "member"):
-        return forms[value.kind == "member"].format(value.text)
+    if value.kind in _FORMS:
+        return forms[_FORMS.index(value.kind)].format(value.text)
     return values.get(value.kind, value.text)
 
 
