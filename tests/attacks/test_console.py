@@ -15,7 +15,7 @@ from tests.wire import Header, Reply, Request
 from affiant.reasons import Reason
 from affiant.server.admin.routes.users import rules
 from affiant.server.console.app import HEADERS
-from affiant.storage.records import Passkey, UsedChallenge
+from affiant.storage.records import Passkey, Team, UsedChallenge
 from affiant.testing import ISSUER, NOW
 
 FOREIGN: list[tuple[Header, ...]] = [
@@ -166,6 +166,20 @@ async def test_a_viewer_manages_its_own_access_only(bench: Bench) -> None:
     (session,) = await bench.store.sessions.list("v")
     assert (await owner.act("session.end", id=session.id)).status == 303
     assert (await other.see()).status == 303
+    assert (await owner.see()).status == 200
+
+
+async def test_a_role_limited_to_teams_manages_its_own_access(bench: Bench) -> None:
+    """And sees no other user's."""
+    await bench.store.teams.add(Team("payments", created_at=NOW))
+    owner, limited = await sign_in(bench, "boss"), await sign_in(bench, "l", role="operator", teams=("payments",))
+    shown = await limited.see("/account")
+    assert (shown.status, shown.body.count(b"this one")) == (200, 1)
+    other = await sign_in(bench, "l")
+    sessions = {session.username: session.id for session in await bench.store.sessions.list()}
+    assert (await limited.act("session.end", id=sessions["boss"])).status in (403, 404)
+    own = [session.id for session in await bench.store.sessions.list("l")]
+    assert (await other.act("session.end", id=own[0])).status == 303
     assert (await owner.see()).status == 200
 
 
