@@ -39,8 +39,9 @@ PAGES = (
     "/", "/?span=24h", "/?span=7d", "/clients", "/clients?q=scope:orders.read+unused:90d", "/clients/client-50000",
     "/clients/client-50000?tab=keys", "/clients/client-50000?tab=events", "/activity",
     "/activity?client_id=client-50000", "/activity?reason=assertion.audience", "/activity?outcome=refused",
-    "/events/{trace}", "/apis", "/trusts", "/keys", "/tokens", "/audit", "/audit?by=cli", "/settings",
-    "/settings/users", "/search?q=client-77777", "/search?q={trace}", "/setup", "/debugger",
+    "/events/{trace}", "/apis", "/apis/https%3A%2F%2Forders.example", "/trusts", "/trusts?tab=refused", "/keys",
+    "/tokens", "/audit", "/audit?by=cli", "/settings", "/settings/users",
+    "/search?q=client-77777", "/search?q={trace}", "/setup", "/debugger",
 )  # fmt: skip
 DAY, BATCH = 86_400, 10_000
 _REASONS = ("assertion.audience", "assertion.expired", "key.unknown", "scope.not_granted", "client.unknown")
