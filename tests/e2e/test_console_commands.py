@@ -131,12 +131,6 @@ ELSEWHERE = {
     "passkey.remove": "names a passkey, which only a device makes",
     "passkey.rename": "has no command",
     "undo": "is the command of the members that it gives back: client.change",
-    "passkey.remove": "is of the console alone: people sign in with it",
-    "passkey.rename": "is of the console alone: people sign in with it",
-    "team.new": "has no command",
-    "team.change": "has no command",
-    "team.remove": "has no command",
-    "session.end": "is of the console alone: people sign in with it",
     "initial-token.revoke": "names a token by an id that each folder has another of",
     "signing-key.remove": "names a key that each folder has another of",
 }
