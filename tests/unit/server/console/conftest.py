@@ -9,6 +9,7 @@ import pytest
 from tests.admin import ISSUER, NOW, make_context
 from tests.console import signed_in
 
+from affiant.server.admin.calls import AdminContext
 from affiant.server.console import app
 from affiant.server.console.app import Console
 from affiant.storage.entries import AuditRecord, Entry
@@ -24,6 +25,7 @@ class Desk:
     http: httpx2.AsyncClient
     csrf: str
     cookie: str
+    context: AdminContext
 
     async def see(self, path: str, *, status: int = 200) -> str:
         """Return a page."""
@@ -51,5 +53,5 @@ async def desk() -> AsyncIterator[Desk]:
     cookies, csrf = await signed_in(context)
     transport = httpx2.ASGITransport(app=console)
     async with httpx2.AsyncClient(transport=transport, base_url=ISSUER, cookies=cookies) as http:
-        yield Desk(store, console, http, csrf, "=".join(*cookies.items()))
+        yield Desk(store, console, http, csrf, "=".join(*cookies.items()), context)
     await store.close()

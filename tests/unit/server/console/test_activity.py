@@ -9,13 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.admin import NOW
+from tests.admin import MASTER, NOW
+from tests.console import signed_in
 from tests.unit.server.console.conftest import Desk
 
 from affiant.server.admin.roles import Role
 from affiant.server.console.pages.events import activity, live
 from affiant.server.console.pages.events.live import Full, Live, News, Tab
 from affiant.server.console.signin import Visitor
+from affiant.server.registry import clients
+from affiant.storage.records import Client, Team
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'"
 
@@ -235,3 +238,26 @@ async def test_stream_needs_a_session(desk: Desk) -> None:
     reader = Reader(desk, cookie="affiant=x")
     await asyncio.wait_for(reader.running, 20)
     assert reader.sent[0]["status"] == 303
+
+
+@pytest.mark.usefixtures("fast")
+async def test_stream_is_limited_to_teams(desk: Desk) -> None:
+    """One task looks for all tabs, and each gets what its visitor may see: in the page, the stream, and the file."""
+    for name, team in (("billing", "payments"), ("stock", "warehouse")):
+        await desk.store.teams.add(Team(team, created_at=NOW))
+        made = clients.build(Client(name, "client_secret_basic", team=team), master_key=MASTER, now=NOW)
+        await desk.store.clients.add(made.client)
+    cookies, _ = await signed_in(desk.context, "bob", role="viewer", teams=("payments",))
+    everything, limited = Reader(desk), Reader(desk, cookie="=".join(*cookies.items()))
+    await limited.until("alive")
+    await desk.record("aaaaaaaaaaaa", client_id="stock")
+    await everything.until("aaaaaaaaaaaa")
+    await desk.record("bbbbbbbbbbbb", client_id="billing")
+    await limited.until("bbbbbbbbbbbb")
+    await everything.until("bbbbbbbbbbbb")
+    assert "aaaaaaaaaaaa" not in limited.text
+    for path in ("/activity", "/activity/export?format=csv", "/activity?client_id=stock", "/events/aaaaaaaaaaaa"):
+        shown = await desk.http.get(f"/console{path}", headers={"cookie": "=".join(*cookies.items())})
+        assert shown.status_code == (404 if "events" in path else 200), shown.text
+        assert ("bbbbbbbbbbbb" in shown.text) is ("stock" not in path and "events" not in path)
+        assert 'events/aaaaaaaaaaaa"' not in shown.text

@@ -27,8 +27,6 @@ async def show_activity(view: View) -> Answer:
     filters, cursor = Filters(view.query), view.query.maybe("cursor")
     found = await view.api.get("/audit", limit=SHOWN, cursor=cursor, **filters.chosen)
     rows = [Row.of(item) for item in found["items"]]
-    # Records that came before the stream is open must not be lost; without one that is known it begins now.
-    newest = rows[0].number if rows else (await view.api.get("/audit/head"))["number"]
     return view.show(
         "events/activity.html",
         rows=rows,
@@ -36,7 +34,7 @@ async def show_activity(view: View) -> Answer:
         is_new=False,
         filters=filters,
         following=found["next"],
-        newest=newest,
+        newest=rows[0].number if rows else 0,  # the stream begins there, so that none is lost between page and stream
         is_live=filters.is_open and cursor is None,
         spans={name: int(view.now) - seconds for name, seconds in SPANS.items()},
     )
