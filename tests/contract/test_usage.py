@@ -126,14 +126,17 @@ async def test_other_questions_are_refused(store: Store, query: str) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (expected.value.status, expected.code)
 
 
-async def test_a_limited_caller_sees_no_name_of_an_api(store: Store) -> None:
-    """Attack: the identifiers of other teams' APIs, as labels of the whole server's counts."""
-    await store.counts.add(
-        [Count(HOUR, _HOUR, SERVER, OF_API, "https://other.example", 1), _issued(1, client_id=SERVER)]
-    )
+async def test_a_limited_caller_sees_the_sums_of_his_teams(store: Store) -> None:
+    """Attack: the identifiers of other teams' APIs, as labels of the whole server's counts, and how busy they are."""
+    await store.clients.add(Client("ours", "private_key_jwt", team="billing"))
+    await store.clients.add(Client("theirs", "private_key_jwt", team="shop"))
+    await store.counts.add([Count(HOUR, _HOUR, SERVER, OF_API, "https://other.example", 1)])
+    await store.counts.add([_issued(n, client_id=name) for name, n in ((SERVER, 9), ("ours", 2), ("theirs", 7))])
     limited = Principal("user:ann", Role.VIEWER, is_user=True, teams=frozenset({"billing"}))
     seen: dict[str, Any] = {}
     for who in (OWNER, limited):
         async with asking(store, who) as http:
-            seen[who.name] = {one["kind"] for one in (await http.get("/counts")).json()["series"]}
-    assert seen == {OWNER.name: {"issued", "api"}, "user:ann": {"issued"}}
+            seen[who.name] = {one["kind"]: one["total"] for one in (await http.get("/counts")).json()["series"]}
+            answer = await http.get("/counts?client_id=theirs")
+    assert seen == {OWNER.name: {"issued": 9, "api": 1}, "user:ann": {"issued": 2}}
+    assert answer.status_code == Reason.ADMIN_NOT_FOUND.value.status
