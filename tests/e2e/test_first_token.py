@@ -105,11 +105,12 @@ def test_authlib_private_key_jwt(server: Server) -> None:
     """Authlib's client, given the issuer as its audience and an end within 300 s (its own is an hour), gets a token."""
     found = _new(server, "authlib")
     key = ECKey.import_key(found["key"])
-    session = OAuth2Session("authlib", key, token_endpoint_auth_method="private_key_jwt", scope="orders.read")
-    session.register_client_auth_method(
-        PrivateKeyJWT(server.issuer, alg="ES256", claims={"exp": int(time.time()) + 60})
-    )
-    got = session.fetch_token(f"{server.issuer}/token", grant_type="client_credentials")
+    make: Any = OAuth2Session
+    with make("authlib", key, token_endpoint_auth_method="private_key_jwt", scope="orders.read") as session:
+        session.register_client_auth_method(
+            PrivateKeyJWT(server.issuer, alg="ES256", claims={"exp": int(time.time()) + 60})
+        )
+        got = session.fetch_token(f"{server.issuer}/token", grant_type="client_credentials")
     assert _call(server, got["access_token"]) == 200
 
 

@@ -92,3 +92,4 @@ def test_the_how_to_runs(server: Server, api: str, tmp_path: Path, monkeypatch: 
     found: dict[str, Any] = {}
     exec(snippet.replace('"billing"', '"billing-google"'), found)
     assert found["reply"].json() == {"for": "billing-google"}
+    found["reply"].connection.close()  # the page does not; the warning would come in a later test
