@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.admin import ADMIN, ISSUER, MASTER, NOW
+from tests.console import signed_in
 from tests.unit.server.console.conftest import Desk
 
 from affiant.jose import keys
@@ -198,3 +199,20 @@ def test_curl_quotes() -> None:
     assert shlex.split(form) == ["--data-urlencode", f"scope={hostile}"]
     program = shlex.split(line.partition("jq -c ")[2].partition(" <<<")[0])
     assert program == [f".aud = {json.dumps(hostile)}"]
+
+
+async def test_viewer_mends_nothing(desk: Desk) -> None:
+    await register(desk, enabled=False)
+    await refuse(desk, "client.disabled")
+    cookies, csrf = await signed_in(desk.context, "vera", role="viewer")
+    headers = {"cookie": "=".join(*cookies.items()), "origin": ISSUER}
+    shown = (await desk.http.get("/console/events/aaaaaaaaaaaa", headers=headers)).text
+    assert "affiant client enable billing" in shown
+    assert "A viewer changes nothing" in shown
+    assert "Do it" not in shown
+    form = {"csrf": csrf, "command": "affiant client enable billing"}
+    answer = await desk.http.post("/console/actions/mend", data=form, headers=headers)
+    assert answer.status_code == 403
+    found = await desk.store.clients.find("billing")
+    assert found is not None
+    assert not found.enabled
