@@ -1,69 +1,125 @@
-"""POST /explain/planned: a token is judged by a trust and a rule that are not registered; who may do that, and no trace."""
+"""A dry run of changes of trusts and rules: judged together, with the role that they need."""
 
-import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.admin import ISSUER, NOW, asking
-from tests.platforms import github
-from tests.platforms.issuer import Issuer, signed
+from tests.admin import ADMIN, NOW, asking, member
 
+from affiant.oauth import names
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import Rules, Trusts
+from affiant.storage.records import Client, Rule, Trust
 
-JOB = github.job(audience=ISSUER)
-KEYS = Issuer.of(JOB).jwks
-TRUST = {"name": "github", "issuer": github.ISSUER, "preset": "github", "jwks": KEYS}
-CONDITIONS = {"repository_id": ["74"], "ref": ["refs/heads/main"]}
-RULE = {"name": "deploy", "trust": "github", "client_id": "deploy", "conditions": CONDITIONS}
-
-
-async def _ask(store: MemoryStore, body: dict[str, Any], role: Role = Role.OWNER) -> tuple[int, dict[str, Any]]:
-    async with asking(store, Principal("ann", role)) as http:
-        answer = await http.post("/explain/planned", json={"token": signed(JOB, NOW), **body})
-    return answer.status_code, answer.json()
+VIEWER = Principal("v", Role.VIEWER)
+RULE = {"trust": "ci", "client_id": "deploy", "conditions": {"repository_id": ["42"]}}
+CLIENT = {"token_endpoint_auth_method": names.FEDERATED_JWT}
 
 
-async def test_nothing_is_stored_or_used_up() -> None:
-    store = MemoryStore()
-    for _ in range(2):
-        status, found = await _ask(store, {"trust": TRUST, "rule": RULE})
-        assert (status, found["accepted"]) == (200, True)
-    assert await store.trusts.list() == []
-    assert await store.rules.list() == []
-    assert await store.audit_log.newest() == []
+def change(action: str, kind: str, name: str, /, **members: Any) -> dict[str, Any]:
+    return {"action": action, "kind": kind, "name": name, "members": members}
 
 
-@pytest.mark.parametrize("condition", [{"repository_id": ["75"]}, {"ref": ["refs/heads/ma"]}])
-async def test_each_condition_counts(condition: dict[str, list[str]]) -> None:
-    rule = RULE | {"conditions": CONDITIONS | condition}
-    status, found = await _ask(MemoryStore(), {"trust": TRUST, "rule": rule})
-    assert (status, found["accepted"], found["reason"]) == (200, False, "rule.none")
-    (compared,) = found["rules"]
-    assert [one["claim"] for one in compared["conditions"] if not one["met"]] == list(condition)
+CREATED = [
+    change("create", "trust", "ci", name="ci", issuer="https://ci.example"),
+    change("create", "client", "deploy", client_id="deploy", **CLIENT),
+    change("create", "rule", "deploy", name="deploy", **RULE),
+]
 
 
-async def test_a_signature_by_another_key_is_refused() -> None:
-    other = Issuer.of(github.job(issuer=github.data_residency("acme"))).jwks
-    _, found = await _ask(MemoryStore(), {"trust": TRUST | {"jwks": other}, "rule": RULE})
-    assert found["accepted"] is False
-    assert [line["name"] for line in found["ladder"] if line["mark"] == "failed"] in (["signature"], ["key"])
+async def judge(store: MemoryStore, *changes: dict[str, Any]) -> tuple[list[tuple[str, str]], str]:
+    """The kind and name of each change that would be refused, and the role that all need."""
+    async with asking(store, VIEWER) as http:
+        reply = await http.post(f"{ADMIN}/dry-run", json={"changes": changes})
+    assert reply.status_code == 200, reply.text
+    assert (await store.trusts.list(), await store.rules.list()) == await stored(store)
+    return [(refused["kind"], refused["name"]) for refused in reply.json()["refused"]], reply.json()["needs"]
 
 
-@pytest.mark.parametrize(
-    ("role", "body", "status"),
-    [
-        (Role.VIEWER, {"rule": RULE}, 403),
-        (Role.OPERATOR, {"trust": TRUST, "rule": RULE}, 403),  # the server would fetch what an operator names
-        (Role.OPERATOR, {"rule": RULE}, 404),
-        (Role.OWNER, {"trust": TRUST | {"issuer": ISSUER}, "rule": RULE}, 422),
-        (Role.OWNER, {"trust": {"name": "github"}, "rule": RULE}, 422),
-        (Role.OWNER, {"trust": {**TRUST, "jwks": None}, "rule": RULE}, 422),  # this server fetches nothing
-        (Role.OWNER, {"trust": TRUST, "rule": {}}, 422),
-        (Role.OWNER, {"trust": TRUST, "rule": RULE, "token": "a.b.c"}, 422),
-    ],
-)
-async def test_who_may_ask_what(role: Role, body: dict[str, Any], status: int) -> None:
-    found, document = await _ask(MemoryStore(), body, role)
-    assert found in ({status, 400} if status == 422 else {status}), document
-    assert signed(JOB, NOW) not in json.dumps(document)
+async def stored(store: MemoryStore) -> tuple[list[Trust], list[Rule]]:
+    return await store.trusts.list(), await store.rules.list()
+
+
+@pytest.fixture
+async def store() -> MemoryStore:
+    made = MemoryStore()
+    await made.clients.add(Client("deploy", names.FEDERATED_JWT, created_at=NOW))
+    await made.clients.add(member("owner"))
+    await made.trusts.add(Trust("ci", "https://ci.example"))
+    await made.rules.add(Rule("deploy", "ci", "deploy"))
+    return made
+
+
+async def test_changes_are_judged_with_those_before_them() -> None:
+    assert await judge(MemoryStore(), *CREATED) == ([], "owner")
+    assert await judge(MemoryStore(), CREATED[2]) == ([("rule", "deploy")], "operator")
+    twice = change("create", "trust", "again", name="again", issuer="https://ci.example")
+    assert (await judge(MemoryStore(), *CREATED, twice))[0] == [("trust", "again")]
+    assert (await judge(MemoryStore(), twice, change("remove", "trust", "again"), *CREATED))[0] == []
+
+
+async def test_removals(store: MemoryStore) -> None:
+    trust, rule = change("remove", "trust", "ci"), change("remove", "rule", "deploy")
+    assert (await judge(store, trust))[0] == [("trust", "ci")]
+    assert await judge(store, rule, trust) == ([], "owner")
+    assert (await judge(store, rule, trust, rule, trust))[0] == [("rule", "deploy"), ("trust", "ci")]
+    client = change("remove", "client", "deploy")
+    assert (await judge(store, client, rule))[0] == [("rule", "deploy")]
+    assert (await judge(store, client, trust))[0] == []
+    renamed = change("create", "rule", "other", name="other", **RULE)
+    assert (await judge(store, client, renamed))[0] == [("rule", "other")]
+
+
+async def test_changes(store: MemoryStore) -> None:
+    assert await judge(store, change("update", "rule", "deploy", conditions={"repository_id": ["1"]})) == (
+        [],
+        "operator",
+    )
+    assert (await judge(store, change("update", "rule", "deploy", conditions={"sub": ["*"]})))[0] == [
+        ("rule", "deploy")
+    ]
+    assert (await judge(store, change("update", "rule", "deploy", trust="other")))[0] == [("rule", "deploy")]
+    assert (await judge(store, change("update", "rule", "nobody", enabled=False)))[0] == [("rule", "nobody")]
+    assert await judge(store, change("update", "trust", "ci", replay="reused")) == ([], "operator")
+    assert (await judge(store, change("update", "trust", "ci", jwks={"keys": []})))[0] == [("trust", "ci")]
+    later = {
+        **CREATED[0],
+        "name": "b",
+        "members": {"name": "b", "issuer": "https://b.example"},
+        "then": {"enabled": False},
+    }
+    assert (await judge(store, later))[0] == []
+
+
+async def test_an_owner_is_needed_for_clients_that_have_a_role(store: MemoryStore) -> None:
+    of_trust = change("update", "trust", "ci", replay="reused")
+    rule = change("create", "rule", "admin", name="admin", **{**RULE, "client_id": "owner"})
+    assert (await judge(store, rule))[1] == "owner"
+    assert (await judge(store, of_trust))[1] == "operator"
+    await store.rules.add(Rule("admin", "ci", "owner"))
+    assert (await judge(store, of_trust))[1] == "owner"
+    assert (await judge(store, change("update", "rule", "admin", enabled=False)))[1] == "owner"
+
+
+@pytest.mark.attack(14)
+async def test_all_trusts_and_rules_are_read_once(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A viewer plans many changes in one request, each of which is judged among all others."""
+    reads = list[str]()
+    for ports in (Trusts, Rules):
+        read = ports.list
+
+        async def counted(self: Any, *, read: Any = read, **more: Any) -> Sequence[Any]:
+            reads.append(type(self).__name__)
+            found: Sequence[Any] = await read(self, **more)
+            return found
+
+        monkeypatch.setattr(ports, "list", counted)
+    of_trust, of_rule = (
+        change("update", "trust", "ci", replay="reused"),
+        change("update", "rule", "deploy", scope=["r"]),
+    )
+    async with asking(store, VIEWER) as http:
+        reply = await http.post(f"{ADMIN}/dry-run", json={"changes": [of_trust, of_rule] * 100})
+    assert len(reply.json()["refused"]) == 100  # the rule has no conditions
+    assert sorted(reads) == ["Rules", "Trusts"]
