@@ -117,7 +117,6 @@ CASES = (
     Case("user.enable", {"user": "eve"}, "user eve"),
     Case("user.remove", {"user": "bob"}, "user bob"),
     Case("mend", {"command": "affiant client update billing --audience legacy"}, "client billing"),
-    Case("mend.key", {"client_id": "billing", "key": KEY}, "client billing"),
 )
 # Actions without a case, and why.
 ELSEWHERE = {

@@ -392,6 +392,16 @@ class Question(In):
     trust: Name | None = Field(default=None, description="that judges a platform's token, whatever its issuer is")
 
 
+class TokenPreview(Out):
+    """The access token that a client would get for one API, or why it would get none."""
+
+    header: dict[str, str]
+    claims: dict[str, Any] = Field(description="without those that each token has anew: iat, exp, jti")
+    lifetime: int = Field(description="seconds")
+    refused: str | None = Field(description="the reason code")
+    why: str | None
+
+
 class Explanation(Out):
     """Step by step, why a request is refused or accepted."""
 

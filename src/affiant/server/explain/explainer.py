@@ -29,6 +29,7 @@ from affiant.server.explain.explanation import NOT_KNOWN, NOT_REACHED, PASSED, S
 from affiant.server.explain.facts import Facts
 from affiant.server.explain.federation import presented, trial
 from affiant.server.explain.federation.presented import Presented, is_platforms
+from affiant.server.explain.granted import Preview
 from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.registry.federation.known import Federation
@@ -71,6 +72,13 @@ class Explainer:
         found = replace(found, what=tokens.describe(facts) or None if refusals else None)
         fix = tokens.fix(facts) if found.what else None
         return replace(found, fix=fix, remedy=None) if fix is not None else found
+
+    async def preview(self, client_id: str, resource: tuple[str, ...]) -> Preview | None:
+        """Return the access token that this client would get for this API; None if there is no such client."""
+        client = await self._directory.client(client_id)
+        if client is None:
+            return None
+        return granted.preview(client, self._directory, resource, setting=self._endpoint.lifetime(None))
 
     async def explain_planned(self, captured: Captured, federation: Federation, *, now: float) -> Explanation:
         """Return how these trusts and rules, which are not registered, would judge a platform's token.

@@ -57,6 +57,21 @@ def grant(authorization: Authorization, caller: Caller, directory: Directory, *,
     return _until(_of_kind(granted, authorization), ceilings, now)
 
 
+def preview(client: RegisteredClient, directory: Directory, resource: tuple[str, ...], *, lifetime: int) -> Granted:
+    """Return what a token of this client would have that asks for these APIs, and for no scope; raise Rejected if none.
+
+    It is for people to look at: nothing is issued by it.
+    """
+    apis = find_apis(resource, client, directory)
+    return Granted(
+        scope=check_scope(None, client, apis),
+        resource=tuple(api.identifier for api in apis),
+        lifetime=_lifetime(apis, client, lifetime),
+        signing_alg=_signing_alg(apis, client, directory),
+        typ=_typ(apis),
+    )
+
+
 def _of_kind(granted: Granted, authorization: Authorization) -> Granted:
     """Return the grant if the APIs take the kind of token that is requested; else raise Rejected."""
     # Attack: a transaction token serves as an access token, or the reverse.
@@ -89,10 +104,7 @@ def _grant(
     ceilings: Sequence[Ceiling],
 ) -> Granted:
     apis = find_apis(authorization.resource, client, directory, ceilings)
-    signing_alg = _signing_alg(apis)
-    demanded = client.demands.algorithms
-    if demanded is not None and (alg := signing_alg or directory.signer.alg) not in demanded:
-        raise Rejected(Reason.RESOURCE_ALGORITHM, expected=" or ".join(demanded), got=alg)
+    signing_alg = _signing_alg(apis, client, directory)
     asked = authorization.scope
     allowed = check_scope(asked, client, apis, ceilings)
     details = authorization.details or tuple(
@@ -195,13 +207,16 @@ def _typ(apis: list[Api]) -> str:
     return types[0]
 
 
-def _signing_alg(apis: list[Api]) -> str:
+def _signing_alg(apis: list[Api], client: RegisteredClient, directory: Directory) -> str:
     # A token has one signature. An API that has chosen no algorithm takes the server's, also after a change of it.
     algs = {api.signing_alg or "" for api in apis}
     if len(algs) > 1:
-        chosen = " and ".join(sorted(filter(None, algs)))
-        raise Rejected(Reason.RESOURCE_ALGORITHMS, expected="one resource", got=chosen)
-    return algs.pop()
+        named = " and ".join(sorted(filter(None, algs)))
+        raise Rejected(Reason.RESOURCE_ALGORITHMS, expected="one resource", got=named)
+    chosen, demanded = algs.pop(), client.demands.algorithms
+    if demanded is not None and (alg := chosen or directory.signer.alg) not in demanded:
+        raise Rejected(Reason.RESOURCE_ALGORITHM, expected=" or ".join(demanded), got=alg)
+    return chosen
 
 
 def _check_details(

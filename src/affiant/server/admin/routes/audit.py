@@ -13,7 +13,8 @@ from affiant.server.admin.access.store import for_explaining
 from affiant.server.admin.documents import Question
 from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.operation import UNKNOWN, Call, Reach, Routes
+from affiant.server.admin.routes import clients
+from affiant.server.admin.routes.operation import UNKNOWN, Call, ClientId, Reach, Routes
 from affiant.server.request.http import Answer
 from affiant.storage.entries import GENESIS, OUT_OF_ORDER, AuditRow
 from affiant.storage.history import audit_chain
@@ -222,6 +223,23 @@ async def explain_record(call: Call, trace_id: TraceId) -> Any:
     record = await get(call, trace_id)
     explainer = call.context.explainer(store=for_explaining(call.whole, call.context.store))
     return await _shown(call, await explainer.explain_record(record))
+
+
+@EXPLAIN(
+    "GET /clients/{client_id}/token-preview",
+    Role.VIEWER,
+    Reach.TEAMS,
+    answers=documents.TokenPreview,
+    refuses=UNKNOWN,
+)
+async def preview_token(call: Call, client_id: ClientId, resource: Text = None) -> Any:
+    """Show what an access token of this client would contain, for one API or the usual one. None is issued."""
+    await clients.get(call, client_id)
+    explainer = call.context.explainer(store=for_explaining(call.whole, call.context.store))
+    found = await explainer.preview(client_id, (resource,) if resource else ())
+    if found is None:
+        raise clients.unknown(client_id)
+    return msgspec.to_builtins(found)
 
 
 async def _shown(call: Call, found: Any) -> Any:

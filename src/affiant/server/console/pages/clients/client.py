@@ -93,13 +93,24 @@ async def _credentials(view: View, client: Client) -> dict[str, Any]:
 
 async def _permissions(view: View, client: Client) -> dict[str, Any]:
     apis = (await view.api.get("/apis", limit=_MANY))["items"]
+    resource = view.query.maybe("for") or (client["resources"] or [None])[0]
     known = {scope for api in apis for scope in api["scopes"]}
     return {
         "apis": apis,
         "admin": identifier(view.issuer),
+        "resource": resource,
+        "preview": await _preview(view, client["client_id"], resource),
         "unknown": [scope for scope in client["scope"] if scope not in known],
         "unknown_apis": sorted({*client["resources"]} - {api["identifier"] for api in apis}),
     }
+
+
+async def _preview(view: View, client_id: str, resource: str | None) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = await view.api.get(at(f"{_CLIENT}/token-preview", client_id), resource=resource)
+    except Refusal as refusal:  # the permissions can be changed although no token can be signed
+        return {"refused": refusal.reason, "why": refusal.detail or refusal.title}
+    return found
 
 
 async def _use(view: View, client: Client) -> dict[str, Any]:
