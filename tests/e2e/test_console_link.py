@@ -62,8 +62,9 @@ def test_elsewhere_it_prints_the_command(tmp_path: Path) -> None:
             assert server.affiant("console", "end", session["id"][:12]) == {"ended": [session["id"]]}
             assert http.get(f"{server.issuer}/console/account").status_code == 303
         assert server.run("console", "link", "alice", "--role", "viewer").returncode == 8
-        server.affiant("console", "link", "bob", "--team", "payments")
-        bob = server.affiant("console", "user", "update", "bob", "--role", "operator", "--team", "")
+        assert "there is no team named payments" in server.run("console", "link", "bob", "--team", "payments").stderr
+        server.affiant("console", "link", "bob")
+        bob = server.affiant("console", "user", "update", "bob", "--role", "operator")
         assert (bob["role"], bob["teams"]) == ("operator", [])
         server.affiant("console", "user", "disable", "bob")
         assert "affiant console user enable bob" in server.run("console", "link", "bob").stderr

@@ -26,4 +26,4 @@ async def remove_team(_: Api, form: Form) -> Ask:
 
 @remove_team.tells_what_breaks
 async def _(_: Api, form: Form) -> list[str]:
-    return [f"{form.text('team')} must own nothing, and nobody's role may be limited to it: else this is refused."]
+    return [f"{form.text('team')} must own nothing, and no role may be limited to it: else this is refused."]
