@@ -24,7 +24,7 @@ from affiant.storage.records import Api, Client, NotFound
 
 APIS, GRANTS = Routes("apis"), Routes("grants")
 _SENT = [row for row in fields.API if row.name != "is_default"]  # a new API may also be none
-_SCANNED = 2_000  # clients read for one page: an API that few ask for gives short pages, not a long wait
+_SCANNED = 500  # clients read for one page: an API that few ask for gives short pages, not a long wait
 OfApi = Annotated[str | None, Field(max_length=512, description="only those for this API")]
 Identifier = Annotated[str, Field(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
 

@@ -14,7 +14,7 @@ from affiant.server.registry import fields
 from affiant.server.request.http import Answer
 
 _PAGE = 50
-_HOLDERS = 200
+_HOLDERS = 100
 _TABS = ("", "protect", "probe", "settings")
 
 
