@@ -76,7 +76,10 @@ async def test_an_empty_change_keeps_the_version(store: Store) -> None:
 
 
 # Each node that tries makes a key, and RSA takes its time.
-@pytest.mark.parametrize(("alg", "many", "periods"), [("ES256", 4, 3), ("RS256", 2, 1)])
+@pytest.mark.parametrize(
+    ("alg", "many", "periods"),
+    [("ES256", 4, 3), ("RS256", 2, 1), pytest.param("RS256", 2, 3, marks=pytest.mark.soak)],
+)
 async def test_one_of_many_nodes_makes_the_due_key(
     make_store: Callable[..., Store], alg: str, many: int, periods: int
 ) -> None:
