@@ -396,7 +396,7 @@ class TokenPreview(Out):
     """The access token that a client would get for one API, or why it would get none."""
 
     header: dict[str, str]
-    claims: dict[str, Any] = Field(description="without those that each token has anew: iat, exp, jti")
+    claims: dict[str, Any] = Field(description="without those that are of one token alone: iat, exp, jti")
     lifetime: int = Field(description="seconds")
     refused: str | None = Field(description="the reason code")
     why: str | None

@@ -66,7 +66,7 @@ class Preview(msgspec.Struct):
     """The access token that a client would get for one API, without a request of it; or why it would get none."""
 
     header: dict[str, str] = {}
-    claims: dict[str, Any] = {}  # without those that each token has anew: iat, exp, jti
+    claims: dict[str, Any] = {}  # without those that are of one token alone: iat, exp, jti
     lifetime: int = 0  # seconds
     refused: str | None = None
     why: str | None = None
