@@ -7,7 +7,7 @@ from html import escape
 from urllib.parse import quote
 
 import pytest
-from tests.attacks.bench import Bench
+from tests.attacks.bench import Bench, running
 from tests.attacks.callers import ADMIN, ask, hire
 from tests.attacks.visiting import CONSOLE, ORIGIN, Browser, form, make_link, page, script, sign_in
 from tests.wire import Header, Reply, Request
@@ -15,6 +15,8 @@ from tests.wire import Header, Reply, Request
 from affiant.reasons import Reason
 from affiant.server.admin.routes.users import rules
 from affiant.server.console.app import HEADERS
+from affiant.server.request.limits import Rate, Rates
+from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Passkey, Team, UsedChallenge
 from affiant.testing import ISSUER, NOW
 
@@ -306,3 +308,17 @@ async def test_markup_of_names_stays_text(bench: Bench) -> None:
     assert b"<img" not in body
     for text in (token, browser.cookie.partition("=")[2]):
         assert text.encode() not in body
+
+
+async def test_a_stranger_who_fails_too_often_waits(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right link is taken all the same: no stranger keeps a user out."""
+    rates = Rates(failures=Rate(3, 0.1))
+    async with running(MemoryStore(), caplog, monkeypatch, rates) as bench:
+        wrong = form("/sign-in", ORIGIN, token="x" * 43)
+        assert [(await bench.send(wrong)).status for _ in range(5)] == [403] * 3 + [429] * 2
+        answer = await bench.send(wrong)
+        assert int(answer.headers["retry-after"]) > 0
+        assert len(await bench.audited()) == 3
+        await sign_in(bench)

@@ -27,7 +27,7 @@ from affiant.server.console.signin import Sessions, Visitor
 from affiant.server.console.signin.entry import Entry, Parts
 from affiant.server.console.view import HTML, Form, View
 from affiant.server.request import http
-from affiant.server.request.endpoint import Context, Recorder
+from affiant.server.request.endpoint import Context, Recorder, remedy_headers
 from affiant.server.request.http import Answer
 from affiant.server.request.notes import Request
 from affiant.server.request.uses import Uses
@@ -146,11 +146,12 @@ class Console(Recorder):
         return action.see_other(f"{self._base}/sign-in?then={quote(wanted, safe='/')}")
 
     def refuse(self, request: Request, refusal: Rejected) -> Answer:
-        row = refusal.reason.value
+        row, headers = refusal.reason.value, remedy_headers(refusal)
         if http.header(request.scope, b"accept") == [http.JSON]:  # a script of a page asked
-            return Answer(row.status, {"title": row.sentence, "fix": row.fix, "trace_id": request.trace_id})
+            said = {"title": row.sentence, "fix": row.fix, "trace_id": request.trace_id}
+            return Answer(row.status, said, headers)
         body = self._renderer.render("error.html", row=row, trace_id=request.trace_id)
-        return Answer(row.status, {}, body=body.encode(), media_type=HTML)
+        return Answer(row.status, {}, headers, body=body.encode(), media_type=HTML)
 
 
 def build(context: AdminContext, *, clock: Callable[[], float]) -> Console:
