@@ -90,6 +90,8 @@ BUNDLES = {
     "cli/registry/api.py update **options": CLICK,
     "cli/registry/client.py new **options": CLICK,
     "cli/registry/client.py update **options": CLICK,
+    "cli/registry/team.py add **options": CLICK,
+    "cli/registry/team.py update **options": CLICK,
     "cli/registry/trust/managing.py update **options": CLICK,
     "cli/registry/trust/rule.py add **options": CLICK,
     "cli/registry/trust/rule.py update **options": CLICK,

@@ -182,6 +182,12 @@ async def test_own_team_is_served(store: MemoryStore, route: Operation) -> None:
     if route.role is Role.OWNER and route.team_role is None:
         assert reply.json()["reason"] == "token.insufficient_scope"
         return
+    if reply.status_code == 503:  # it would sign, and this server has no signing key
+        assert (named(route), reply.json()["reason"]) == (
+            "GET /clients/{client_id}/token-preview",
+            "server.signer_unavailable",
+        )
+        return
     assert reply.status_code < 500, reply.text
     if named(route) == "POST /clients/{client_id}/secrets/revoke":
         assert "payments-client has no secret x" in reply.json()["detail"]
@@ -217,7 +223,6 @@ ESCALATIONS: dict[str, dict[str, Any]] = {
     "introspects an API that it only grants": {"introspects": ["https://shared.example"]},
     "delegates to": {"delegates_to": ["zzz-client"]},
     "types": {"authorization_details_types": ["payment"]},
-    "budget": {"token_budget": 1},
     "role": {"scope": ["admin.viewer"], "resources": [ADMIN]},
     "administers": {"administers": [MINE]},
 }

@@ -53,8 +53,6 @@ CASES = (
             "audience_policy": "legacy",
             "access_token_lifetime": "300",
             "dpop_bound_access_tokens": "yes",
-            "token_budget": "500",
-            "budget": "enforce",
             "profile": "none",
         },
         "client billing",

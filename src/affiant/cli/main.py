@@ -38,6 +38,7 @@ GROUPS = {
     },
     "Registry": {
         "client": ("registry.client", "Manage services that may ask for tokens."),
+        "team": ("registry.team", "Manage teams, which own services."),
         "api": ("registry.api", "Manage APIs that accept tokens."),
         "trust": ("registry.trust.group", "Take the tokens of platforms."),
         "rule": ("registry.trust.rule", "Say for which service a token speaks."),

@@ -89,8 +89,6 @@ class Client:
     contact: str | None = None  # whom to ask
     labels: tuple[str, ...] = ()
     administers: tuple[str, ...] = ()  # teams, as a caller of the admin API; empty: all
-    token_budget: int | None = None  # tokens in an hour; None for any number
-    budget: str = "observe"  # or enforce
     enabled: bool = True
     created_at: int = 0
 

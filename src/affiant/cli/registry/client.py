@@ -155,8 +155,10 @@ def update(name: str, place: Place, **options: Any) -> None:
 
 @client.command("list")
 @click.option("--unused", type=records.Duration(), metavar="TIME", help="only those not used for so long: 90d, 12h")
+@click.option("--team", metavar="NAME", help="only those of this team")
+@click.option("--label", metavar="LABEL", help="only those with this label, such as env=prod")
 @admin_options
-def list_(unused: int | None, place: Place) -> None:
+def list_(unused: int | None, team: str | None, label: str | None, place: Place) -> None:
     """List the services and their use.
 
     Tokens and refusals are those of the last 24 hours. A service that was registered lately is not unused.
@@ -164,8 +166,11 @@ def list_(unused: int | None, place: Place) -> None:
     \b
     affiant client list
     affiant client list --unused 90d
+    affiant client list --team payments --label env=prod
     """
-    show_list(place.all("/clients", unused_for=unused), _LISTING if unused is None else _UNUSED)
+    listing = _LISTING if unused is None else _UNUSED
+    listing = listing if (team, label) == (None, None) else _CHOSEN
+    show_list(place.all("/clients", unused_for=unused, team=team, label=label), listing)
 
 
 @client.command("show")
@@ -415,4 +420,5 @@ _LISTING = Listing(
     _line,
     "no clients: affiant client new NAME",
 )
+_CHOSEN = replace(_LISTING, empty="no client is so: affiant client list")
 _UNUSED = replace(_LISTING, empty="every client was used in that time, or is newer")

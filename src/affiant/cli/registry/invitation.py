@@ -23,7 +23,7 @@ from affiant.storage.records import NotFound
 
 _DAY = 86_400
 _PATH = "/initial-access-tokens"
-_REACH = [fields.CLIENT.rows[name] for name in ("scope", "resources", "authorization_details_types")]
+_REACH = [fields.CLIENT.rows[name] for name in ("scope", "resources", "authorization_details_types", "team")]
 
 
 @click.group()

@@ -292,19 +292,6 @@ CLIENT = Table[Client](
         option="--administers",
         metavar="TEAM",
     ),
-    Member(
-        "token_budget",
-        kinds.BUDGET,
-        "tokens that it may get in an hour; 0 for any number",
-        option="--token-budget",
-        metavar="TOKENS",
-    ),
-    Member(
-        "budget",
-        Choice(("observe", "enforce")),
-        "observe: tokens beyond the budget are recorded as such; enforce: they are refused",
-        option="--budget",
-    ),
     Member("enabled", kinds.FLAG, "whether it gets tokens; when false, its tokens end at once", by=By.CHANGE),
 )
 # Members that describe a client: stored as sent, and returned.

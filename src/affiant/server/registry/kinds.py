@@ -29,7 +29,6 @@ NONE = "none"  # of a client without a profile
 SHORTEST_TOKEN = 10  # seconds, as in the settings
 MAX_TEXT = 200  # characters
 MAX_LABELS = 32  # of a record
-MAX_BUDGET = 10**9  # tokens in an hour
 MAX_CLIENT_ID = 256
 MAX_CONDITIONS, MAX_VALUES = 16, 64  # of a rule, and of one condition
 _PEM = re.compile(r"-----BEGIN ([^-]*)-----")
@@ -327,7 +326,6 @@ GRANTS = Names(Choice(GRANT_TYPES), least=1, most=len(GRANT_TYPES))
 RULES = Names(Choice(assertion.RULES), most=len(assertion.RULES))
 SIGNING_ALG = Choice((*ASYMMETRIC, SERVERS_CHOICE), none=SERVERS_CHOICE)
 FLAG, LIFETIME, CONDITIONS = Flag(), seconds(), Conditions()
-BUDGET = Number(1, MAX_BUDGET, "tokens in an hour", "any number", NONE)
 
 
 def is_client_id(text: str) -> bool:

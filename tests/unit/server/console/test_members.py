@@ -25,7 +25,6 @@ def form(**values: Any) -> Form:
         ("owner", "bob", "bob"),
         ("scope", "a b\nc", ["a", "b", "c"]),
         ("labels", "env=prod x", ["env=prod", "x"]),
-        ("token_budget", "500", 500),
         ("access_token_lifetime", "300", 300),
         ("audience_policy", "legacy", "legacy"),
         ("dpop_bound_access_tokens", "yes", True),
@@ -53,7 +52,7 @@ def test_typed_values_are_shown_again() -> None:
     assert shown["observe"] == "jti"
 
 
-@pytest.mark.parametrize(("name", "typed"), [("owner", ""), ("token_budget", "many")])
+@pytest.mark.parametrize(("name", "typed"), [("owner", ""), ("access_token_lifetime", "many")])
 def test_no_value_is_refused_with_the_name(name: str, typed: str) -> None:
     with pytest.raises(ConfigError, match=name):
         members.read(form(**{name: typed}), ROWS, BEFORE)

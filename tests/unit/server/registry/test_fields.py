@@ -153,14 +153,3 @@ def test_labels_are_few() -> None:
 def test_a_team_has_a_short_name(team: str) -> None:
     with pytest.raises(ConfigError, match=r"^team must be "):
         fields.CLIENT.read({"team": team})
-
-
-@pytest.mark.parametrize(("budget", "kept"), [(0, None), (1, 1), (10**9, 10**9)])
-def test_a_budget_is_kept(budget: int, kept: int | None) -> None:
-    assert fields.CLIENT.read({"token_budget": budget})["token_budget"] == kept
-
-
-@pytest.mark.parametrize("budget", [-1, 10**9 + 1, True, "600"])
-def test_another_budget_is_rejected(budget: object) -> None:
-    with pytest.raises(ConfigError, match="token_budget must be 1 to 1000000000 tokens in an hour, or 0 for any"):
-        fields.CLIENT.read({"token_budget": budget})

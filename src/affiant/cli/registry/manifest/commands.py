@@ -39,7 +39,7 @@ _folder_option = click.option(
     help="folder for NAME.affiant.json of each client that gets a secret",
 )
 _CHANGED = "admin.changed"
-_FOLDERS = {"api": "/apis", "client": "/clients", "trust": "/trusts", "rule": "/rules"}
+_FOLDERS = {"team": "/teams", "api": "/apis", "client": "/clients", "trust": "/trusts", "rule": "/rules"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ async def _plan(api: Admin, wanted: Desired, folder: Path | None, *, prune: bool
 
 async def read_all(api: Admin) -> Found:
     """Return all that is registered."""
-    return Found(*[await api.all(_FOLDERS[kind]) for kind in KEYS])
+    return Found(**{f"{kind}s": await api.all(_FOLDERS[kind]) for kind in KEYS})
 
 
 def _check_folder(planned: Sequence[Step], folder: Path | None) -> None:

@@ -75,7 +75,8 @@ def _parts(changes: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, A
 def _needed(changes: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
     """Return, by change, those without which it would be refused.
 
-    A new rule needs its trust and its client; a trust is removed after its rules.
+    A new rule needs its trust and its client, and what names a team that team. A trust is removed after its rules, and
+    a team after what it owns.
     """
     known = {_named(change): change for change in changes}
     needed: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
@@ -84,6 +85,11 @@ def _needed(changes: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[
         if _named(change)[:2] == ("create", "rule"):
             of = [("create", "trust", members.get("trust")), ("create", "client", members.get("client_id"))]
             needed[_named(change)] = [known[one] for one in of if one in known]
+        elif change["action"] != "remove":
+            team = known.get(("create", "team", members.get("team")))
+            needed[_named(change)] = [team] if team is not None else []
+        elif "team" in members:
+            needed.setdefault(("remove", "team", members["team"]), []).append(change)
         elif _named(change)[:2] == ("remove", "rule"):
             needed.setdefault(("remove", "trust", members.get("trust")), []).append(change)
     return needed

@@ -12,7 +12,13 @@ import click
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import show
-from affiant.cli.registry.manifest.registry_file import DesiredApi, DesiredClient, DesiredRule, DesiredTrust
+from affiant.cli.registry.manifest.registry_file import (
+    DesiredApi,
+    DesiredClient,
+    DesiredRule,
+    DesiredTeam,
+    DesiredTrust,
+)
 from affiant.server.admin import views
 from affiant.server.admin.routes.federation.documents import view_rule, view_trust
 from affiant.server.registry.federation import platforms
@@ -42,16 +48,21 @@ async def build(api: Admin) -> tuple[dict[str, Any], list[str]]:
     """Return the document, and the clients that are not in it; the rules that name them are not, either."""
     clients = await api.all("/clients")
     left_out = [found["client_id"] for found in clients if found["registered_itself"]]
+    teams = [_team(found) for found in await api.all("/teams")]
     apis = [_api(found) for found in await api.all("/apis")]
     entries = [await _client(api, found) for found in clients if not found["registered_itself"]]
     trusts = [_trust(found) for found in await api.all("/trusts")]
     rules = [_rule(found) for found in await api.all("/rules") if found["client_id"] not in left_out]
-    return {"apis": apis, "clients": entries, "trusts": trusts, "rules": rules}, left_out
+    return {"teams": teams, "apis": apis, "clients": entries, "trusts": trusts, "rules": rules}, left_out
 
 
 def render(document: Mapping[str, Any]) -> list[str]:
     """Return the document as lines of TOML."""
     return [line for kind in document for entry in document[kind] for line in _table(kind, entry)]
+
+
+def _team(found: Mapping[str, Any]) -> dict[str, Any]:
+    return _differing(DesiredTeam.model_fields, found, {"contact": None, "resources": [], "scope": []})
 
 
 def _api(found: Mapping[str, Any]) -> dict[str, Any]:

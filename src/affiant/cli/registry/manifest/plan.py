@@ -13,6 +13,7 @@ from affiant.cli.registry.manifest.registry_file import (
     DesiredApi,
     DesiredClient,
     DesiredRule,
+    DesiredTeam,
     DesiredTrust,
 )
 from affiant.errors import ConfigError
@@ -24,9 +25,15 @@ from affiant.server.registry.fields import By, Table
 from affiant.server.registry.kinds import Conditions, Names
 
 _SAME_SECRET = {names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST}
-_ROWS: dict[str, Table[Any]] = {"client": fields.CLIENT, "api": fields.API, "trust": TRUST, "rule": RULE}
+_ROWS: dict[str, Table[Any]] = {
+    "team": fields.TEAM,
+    "client": fields.CLIENT,
+    "api": fields.API,
+    "trust": TRUST,
+    "rule": RULE,
+}
 # The member of each kind that names it. Order: what depends on others is after them, and is removed before them.
-KEYS = {"api": "identifier", "client": "client_id", "trust": "name", "rule": "name"}
+KEYS = {"team": "name", "api": "identifier", "client": "client_id", "trust": "name", "rule": "name"}
 _SECRET = "client_secret"  # noqa: S105 - the name of a member
 
 
@@ -37,10 +44,11 @@ class Found(NamedTuple):
     clients: Sequence[Mapping[str, Any]]
     trusts: Sequence[Mapping[str, Any]] = ()
     rules: Sequence[Mapping[str, Any]] = ()
+    teams: Sequence[Mapping[str, Any]] = ()
 
     def of(self, kind: str) -> dict[str, Mapping[str, Any]]:
         """Return the documents of a kind by their names."""
-        documents = dict(zip(KEYS, self, strict=True))[kind]
+        documents: Sequence[Mapping[str, Any]] = getattr(self, f"{kind}s")
         return {document[KEYS[kind]]: document for document in documents}
 
 
@@ -58,10 +66,10 @@ class Step:
     """One change of the registry."""
 
     action: str  # create, update or remove
-    kind: str  # api, client, trust or rule
+    kind: str  # team, api, client, trust or rule
     name: str
     changes: tuple[Change, ...]  # none for a removal
-    members: Mapping[str, Any]  # of the request; of a removed rule its trust
+    members: Mapping[str, Any]  # of the request; of what is removed its trust or team
     then: Mapping[str, Any]  # of a second one: a client is registered enabled, and disabled after that
 
     def __str__(self) -> str:
@@ -92,15 +100,16 @@ class Step:
 
 
 def build(desired: Desired, found: Found, *, prune: bool = False, keep: Iterable[tuple[str, str]] = ()) -> list[Step]:
-    """Return the steps in a working order: APIs, the clients that ask for them, trusts, and the rules that join them.
+    """Return the steps in a working order: teams, APIs, their clients, trusts, and the rules that join them.
 
     `keep` has kind and name of what is not removed.
     """
-    apis, clients, trusts, rules = map(found.of, KEYS)
-    steps = [_api(wanted, apis.get(wanted.identifier)) for wanted in desired.apis]
+    teams, apis, clients, trusts, rules = map(found.of, KEYS)
+    steps = [_by_name("team", wanted, teams.get(wanted.name)) for wanted in desired.teams]
+    steps += [_api(wanted, apis.get(wanted.identifier)) for wanted in desired.apis]
     steps += [_client(wanted, clients.get(wanted.client_id)) for wanted in desired.clients]
-    steps += [_federated("trust", wanted, trusts.get(wanted.name)) for wanted in desired.trusts]
-    steps += [_federated("rule", wanted, rules.get(wanted.name)) for wanted in desired.rules]
+    steps += [_by_name("trust", wanted, trusts.get(wanted.name)) for wanted in desired.trusts]
+    steps += [_by_name("rule", wanted, rules.get(wanted.name)) for wanted in desired.rules]
     if prune:
         kept = set(keep)
         steps += [_removal(*one, found) for one in unnamed(desired, found) if one not in kept]
@@ -115,10 +124,7 @@ def recovery(client_id: str) -> Step:
 
 def unnamed(desired: Desired, found: Found) -> list[tuple[str, str]]:
     """Return kind and name of what is registered and not in the file, in the order of removals."""
-    entries: tuple[Sequence[Any], ...] = (desired.apis, desired.clients, desired.trusts, desired.rules)
-    named = {
-        (kind, getattr(entry, KEYS[kind])) for kind, of_kind in zip(KEYS, entries, strict=True) for entry in of_kind
-    }
+    named = {(kind, getattr(entry, KEYS[kind])) for kind in KEYS for entry in getattr(desired, f"{kind}s")}
     registered = [(kind, name) for kind in reversed(KEYS) for name in sorted(found.of(kind))]
     return [one for one in registered if one not in named]
 
@@ -136,7 +142,13 @@ def unprunable(found: Found, admin_api: str) -> list[tuple[str, str]]:
         *(("client", name) for name in clients),
         *(("rule", rule["name"]) for rule in rules),
         *{("trust", rule["trust"]) for rule in rules},
+        *{("team", name) for client in found.clients if client["client_id"] in clients for name in _teams(client)},
     ]
+
+
+def _teams(client: Mapping[str, Any]) -> set[str]:
+    """Return the teams that a client names."""
+    return {*client.get("administers", ()), *filter(None, [client.get("team")])}
 
 
 def must_stay(client: Mapping[str, Any], admin_api: str) -> bool:
@@ -175,7 +187,9 @@ def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | No
     return _update("client", wanted.client_id, members, found)
 
 
-def _federated(kind: str, wanted: DesiredTrust | DesiredRule, found: Mapping[str, Any] | None) -> Step | None:
+def _by_name(
+    kind: str, wanted: DesiredTeam | DesiredTrust | DesiredRule, found: Mapping[str, Any] | None
+) -> Step | None:
     members = wanted.members()
     if found is None:
         return _creation(kind, wanted.name, members)
@@ -215,7 +229,9 @@ def _update(kind: str, name: str, members: Mapping[str, Any], found: Mapping[str
 
 
 def _removal(kind: str, name: str, found: Found) -> Step:
-    members = {"trust": found.of(kind)[name]["trust"]} if kind == "rule" else {}
+    of = "trust" if kind == "rule" else "team"  # which must be removed after it
+    document = found.of(kind)[name]
+    members = {of: document[of]} if document.get(of) is not None else {}
     return Step("remove", kind, name, (), members, {})
 
 

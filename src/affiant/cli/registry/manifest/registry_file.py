@@ -1,4 +1,4 @@
-"""The file of `affiant apply`: the APIs, clients, trusts and rules that are to be registered (TOML or JSON)."""
+"""The file of `affiant apply`: the teams, APIs, clients, trusts and rules that are to be registered (TOML or JSON)."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ class _Entry(In):
     def members(self) -> dict[str, Any]:
         """Return the members that the file gives."""
         return self.model_dump(exclude_none=True)
+
+
+@takes(fields.TEAM)
+class DesiredTeam(_Entry):
+    """A team; what is left out is not managed by this file."""
+
+    name: Name
 
 
 @takes(fields.API)
@@ -83,8 +90,9 @@ class DesiredRule(_Entry):
 
 
 class Desired(_Entry):
-    """The APIs, clients, trusts and rules that are to be registered."""
+    """The teams, APIs, clients, trusts and rules that are to be registered."""
 
+    teams: list[DesiredTeam] = Field(default=[])
     apis: list[DesiredApi] = Field(default=[])
     clients: list[DesiredClient] = Field(default=[])
     trusts: list[DesiredTrust] = Field(default=[])
@@ -110,6 +118,7 @@ def read(path: Path) -> Desired:
         desired = Desired.model_validate(document)
     except ValidationError as error:
         raise ConfigError(f"{path}: " + "; ".join(map(_mistake, error.errors()))) from None
+    _check_unique(path, "name of a team", [team.name for team in desired.teams])
     _check_unique(path, "identifier", [api.identifier for api in desired.apis])
     _check_unique(path, "client_id", [client.client_id for client in desired.clients])
     _check_unique(path, "name of a trust", [trust.name for trust in desired.trusts])

@@ -100,8 +100,6 @@ class Limit:
             named.add(after.blueprint)
         for name in sorted(named):
             yield from self._check_client(name)
-        if (after.token_budget, after.budget) != (was.token_budget, was.budget):
-            raise Rejected(Reason.ADMIN_TEAM, expected="a budget is set by a caller who is not limited to teams")
 
     def _judge_rule(self, before: Rule | None, after: Rule) -> Steps[None]:
         yield from self._check_client(after.client_id)

@@ -137,9 +137,6 @@ def _limits(client: Client) -> list[str]:
     said = []
     if client["access_token_lifetime"]:
         said.append(f"its tokens live {client['access_token_lifetime']:,} s at most")
-    if client["token_budget"]:
-        verb = "refused" if client["budget"] == "enforce" else "recorded"
-        said.append(f"beyond {client['token_budget']:,} tokens in an hour they are {verb}")
     if client["dpop_bound_access_tokens"]:
         said.append("its tokens are bound to a key (DPoP)")
     if client["tls_client_certificate_bound_access_tokens"]:
