@@ -114,6 +114,15 @@ CASES = (
     Case("user.disable", {"user": "bob"}, "user bob"),
     Case("user.enable", {"user": "eve"}, "user eve"),
     Case("user.remove", {"user": "bob"}, "user bob"),
+    Case("team.new", {"team": "reports", "contact": "-reports@example.com"}, "team reports"),
+    Case("team.new", {"team": "plain"}, "team plain"),
+    Case(
+        "team.change",
+        {"team": "payments", "contact": "$(id)", "resources": API, "scope": "orders.read orders.write"},
+        "team payments",
+    ),
+    Case("team.change", {"team": "payments", "contact": "", "resources": "", "scope": ""}, "team payments"),
+    Case("team.remove", {"team": "payments"}, "team payments"),
     Case("mend", {"command": "affiant client update billing --audience legacy"}, "client billing"),
 )
 # Actions without a case, and why.
@@ -121,9 +130,6 @@ ELSEWHERE = {
     "api.remove": "has no command",
     "trust.add": "makes what `affiant trust add` makes, by the same plan: tests/e2e/test_federation_pages.py",
     "user.invite": "is two requests and two lines, of which the first does both",
-    "team.new": "has no command",
-    "team.change": "has no command",
-    "team.remove": "has no command",
     "session.end": "names a session that each folder has another of",
     "passkey.remove": "names a passkey, which only a device makes",
     "passkey.rename": "has no command",
@@ -147,6 +153,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "client key add rotating --public-key next.jwk",
         "client new legacy twofold --auth client_secret_basic",
         "client secret new twofold",
+        f"team add payments --contact payments@example.com --resource {API} --scope orders.read",
         "console link ann --role owner",
         "console link bob --role viewer",
         "console link eve --role viewer",

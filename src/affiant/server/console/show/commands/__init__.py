@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlencode
 from affiant.server.admin.roles import identifier
 from affiant.server.admin.routes.operation import compile_path
 from affiant.server.console.api import Ask
-from affiant.server.console.show.commands import clients, issuing, trusts, users
+from affiant.server.console.show.commands import clients, issuing, teams, trusts, users
 
-COMMANDS = (*clients.COMMANDS, *issuing.COMMANDS, *trusts.COMMANDS, *users.COMMANDS)
+COMMANDS = (*clients.COMMANDS, *issuing.COMMANDS, *trusts.COMMANDS, *teams.COMMANDS, *users.COMMANDS)
 
 
 def command(ask: Ask) -> str | None:
