@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from affiant.errors import ConfigError
 from affiant.server.admin import app
 from affiant.server.admin.calls import AdminContext
 from affiant.server.admin.roles import Principal
@@ -19,6 +20,10 @@ from affiant.system.values import Value
 
 _PRINCIPAL = "affiant.principal"  # in the scope of a call
 _OK = 200
+
+
+# Attack: a name that is another operation's path: the record `export` would be the whole log, read by one link.
+_SEGMENTS = frozenset(segment for one in app.OPERATIONS for segment in one.path[1:].split("/") if "{" not in segment)
 
 
 class Ask(Value, frozen=True):
@@ -85,9 +90,9 @@ class Api:
         return await self._call("GET", path, given, None, [])
 
     async def send(self, ask: Ask) -> Answer:
-        """Send a change. Raises Refusal."""
+        """Send a change. Raises Refusal, and ConfigError for values that no JSON has."""
         headers = [(b"if-match", ask.if_match.encode())] if ask.if_match is not None else []
-        body = msgspec.json.encode(ask.body) if ask.body is not None else None
+        body = _encode(ask.body) if ask.body is not None else None
         if body is not None:
             headers.append((b"content-type", b"application/json"))
         return await self._call(ask.method, ask.path, urlencode(ask.query or {}), body, headers)
@@ -137,7 +142,19 @@ class Api:
 
 def at(path: str, *names: str) -> str:
     """Return the path with these names in the places of its braces: ``at("/clients/{}", "a/b")``."""
-    return path.format(*(quote(name, safe="") for name in names))
+    return path.format(*map(_segment, names))
+
+
+def _segment(name: str) -> str:
+    # Routes match the path as it was sent, so an escaped letter makes it no segment of another route.
+    return f"%{ord(name[0]):02X}{name[1:]}" if name in _SEGMENTS else quote(name, safe="")
+
+
+def _encode(body: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (ValueError, RecursionError):  # half of a surrogate pair, by an escape in pasted JSON
+        raise ConfigError("a pasted document has text that is not Unicode, or is nested too deep") from None
 
 
 def _once(body: bytes, receive: http.Receive) -> http.Receive:

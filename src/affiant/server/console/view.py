@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from affiant.errors import Rejected
+from affiant.reasons import Reason
 from affiant.server.console.api import Api, Refusal, at
 from affiant.server.console.show.records import undoing
 from affiant.server.console.signin import Visitor
@@ -17,6 +19,7 @@ if TYPE_CHECKING:  # it shows pages
     from affiant.server.console.pages.events.live import Live
 
 HTML = b"text/html; charset=utf-8"
+_MOST_FIELDS = 1000
 Render = Callable[..., str]
 
 
@@ -63,8 +66,11 @@ class Form:
 
     @classmethod
     def parse(cls, text: str) -> Form:
-        """Parse an application/x-www-form-urlencoded text."""
-        return cls(parse_qs(text, keep_blank_values=True, max_num_fields=1000))
+        """Parse an application/x-www-form-urlencoded text; raise TOO_MANY_PARAMETERS above 1,000 fields."""
+        try:
+            return cls(parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+        except ValueError:
+            raise Rejected(Reason.TOO_MANY_PARAMETERS, expected=f"at most {_MOST_FIELDS}") from None
 
     def text(self, name: str) -> str:
         """Return the value, without spaces around it; empty if it is not there."""

@@ -13,7 +13,7 @@ async def create_client(_: Api, form: Form) -> Ask:
     """Register the public half of a key that was made in the visitor's tab."""
     try:
         jwks = json.loads(form.text("jwks"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigError("the page has made no key: it needs JavaScript, or use the command on the page") from None
     members = {"client_id": form.text("client_id"), "scope": form.words("scope"), "jwks": jwks}
     return Ask("POST", "/clients", members | {"resources": form.words("resource")})

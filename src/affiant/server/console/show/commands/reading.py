@@ -26,6 +26,7 @@ _NOUNS = {
 }
 _STATES = {"enable": True, "disable": False}
 _FLAGS = {"true": True, "false": False, "required": True, "optional": False}
+_MOST_DIGITS = 16  # as in the forms
 _SHORTEST = 4  # words: affiant NOUN VERB NAME
 
 
@@ -64,7 +65,7 @@ def _put(found: dict[str, Any], row: Member, text: str) -> bool:
     match row.kind:
         case Names():
             found.setdefault(row.name, []).append(text)
-        case Number() if text.isascii() and text.isdecimal():
+        case Number() if text.isascii() and text.isdecimal() and len(text) < _MOST_DIGITS:
             found[row.name] = int(text)
         case Flag() if text in _FLAGS:
             found[row.name] = _FLAGS[text]

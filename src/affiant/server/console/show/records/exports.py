@@ -34,9 +34,10 @@ async def stream(
 ) -> Answer:
     """Return all of this list of the admin API in the format that the visitor asks for, as the file of this name.
 
-    Without a format it is JSON Lines. `keep` chooses among the rows. Raises Refusal if the admin API refuses.
+    With no format that there is, it is JSON Lines. `keep` chooses among the rows. Raises Refusal if the admin API
+    refuses.
     """
-    chosen = view.query.text(FORMAT) or "jsonl"
+    chosen = view.query.text(FORMAT) if is_wanted(view) else "jsonl"
     messages = _read(view, path, query or {})
     begun = await anext(messages)
     if begun.get("status") != _OK:
