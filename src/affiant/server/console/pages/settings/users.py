@@ -12,6 +12,7 @@ from affiant.server.console.view import View
 from affiant.server.request.http import Answer
 
 _MOST = 200  # of one list
+_USERS = "Users of the console"
 ROLES = {
     Role.VIEWER.value: "reads",
     Role.OPERATOR.value: "runs the service: disables, revokes, rotates, grants",
@@ -22,7 +23,7 @@ ROLES = {
 @page("/settings/users")
 async def show_users(view: View) -> Answer:
     if view.visitor.teams is not None:
-        return view.show("settings/limited.html", title="Users of the console")
+        return view.show("settings/limited.html", title=_USERS)
     sessions = (await view.api.get("/sessions", limit=_MOST))["items"]
     return view.show(
         "settings/users.html",
@@ -37,6 +38,8 @@ async def show_users(view: View) -> Answer:
 
 @page("/settings/users/{name}")
 async def show_user(view: View, name: str) -> Answer:
+    if view.visitor.teams is not None:
+        return view.show("settings/limited.html", title=_USERS)
     found = await view.api.read(at("/users/{}", name))
     may_manage = view.visitor.role is Role.OWNER or view.visitor.name == name
     return view.show(
