@@ -1,13 +1,13 @@
 """Every screen: accessible by axe-core, within the width of a phone, readable without JavaScript, in both schemes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 from tests.browser import world
-from tests.browser.conftest import NARROW, WIDE, Enter
+from tests.browser.conftest import NARROW, WIDE, Visit, sign_in
 from tests.browser.screens import SCREENS, Screen, at
 from tests.process import Server
 
@@ -32,24 +32,46 @@ def _serious(page: Page) -> list[str]:
     ]
 
 
+Show = Callable[[Screen], Page]
+
+
+@pytest.fixture(scope="module", params=["with scripts", "without"])
+def visit(request: pytest.FixtureRequest, chromium: Browser, lived: tuple[Server, dict[str, str]]) -> Iterator[Visit]:
+    """One visitor for all screens, signed in once; axe-core is a script that is no file of the console."""
+    has_scripts = request.param == "with scripts"
+    context = chromium.new_context(viewport=WIDE, bypass_csp=has_scripts, java_script_enabled=has_scripts)
+    visit = Visit(lived[0], context)
+    sign_in(visit, "ann", "owner")
+    yield visit
+    context.close()
+
+
+@pytest.fixture
+def show(visit: Visit, lived: tuple[Server, dict[str, str]]) -> Iterator[Show]:
+    """Open a screen; at the end its page may have had no fault."""
+    yield lambda screen: visit.go(at(screen, lived[1]))
+    for page in visit.context.pages:
+        page.close()
+    faults, visit.faults = visit.faults, []
+    assert faults == []
+
+
+@pytest.mark.parametrize("visit", ["with scripts"], indirect=True)
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
-def test_screen(enter: Enter, lived: tuple[Server, dict[str, str]], screen: Screen) -> None:
+def test_screen(show: Show, screen: Screen) -> None:
     """In light and dark: nothing serious for axe-core. At 360 px: nothing is wider than the screen."""
-    server, names = lived
-    visit = enter(server=server, bypass_csp=True)  # axe-core is a script that is no file of the console
-    page = visit.go(at(screen, names))
-    schemes: tuple[Scheme, ...] = ("light", "dark")
-    for scheme in schemes:
+    page = show(screen)
+    views: tuple[tuple[Scheme, ViewportSize], ...] = (("light", WIDE), ("dark", NARROW))
+    for scheme, size in views:
         page.emulate_media(color_scheme=scheme)
-        for size in (WIDE, NARROW):
-            page.set_viewport_size({"width": size["width"], "height": size["height"]})
-            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], (screen.name, size)
-            assert _serious(page) == []
+        page.set_viewport_size(size)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], (screen.name, size)
+        assert _serious(page) == []
 
 
+@pytest.mark.parametrize("visit", ["without"], indirect=True)
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
-def test_screen_without_javascript(enter: Enter, lived: tuple[Server, dict[str, str]], screen: Screen) -> None:
-    server, names = lived
-    page = enter(server=server, java_script_enabled=False).go(at(screen, names))
+def test_screen_without_javascript(show: Show, screen: Screen) -> None:
+    page = show(screen)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     assert len(page.locator("main").inner_text()) > len(page.locator("h1").inner_text())
