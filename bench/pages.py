@@ -1,7 +1,8 @@
 """How long the pages of the console take with a large store: 100,000 clients and 10 million audit records.
 
 The store is filled below the server, with a chain that verifies; then `affiant serve` runs on it, and each page is
-asked for by one connection. `first` is the first byte of the answer, in ms: the median and the worst of the tries.
+asked for by one connection. `first` is the first byte of the answer, in ms: the median and the worst of the tries;
+`cpu` is the time that the server worked for one, and `load` the load average of the machine then.
 
 Usage: python -m bench.pages [--clients N] [--records N] [--tries N] [--database postgresql://...] [--folder FOLDER]
 """
@@ -12,7 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import re
+import os
 import sqlite3
 import statistics
 import tempfile
@@ -26,7 +27,9 @@ from typing import Any
 
 import asyncpg
 import httpx2
-from tests.process import Server
+from tests.browser import world
+from tests.browser.screens import SCREENS, at
+from tests.process import ORDERS, Server
 
 from affiant.jose import keys
 from affiant.server.keys import master_key as master_key_file
@@ -35,13 +38,14 @@ from affiant.server.registry.clients import build as build_client
 from affiant.storage.entries import GENESIS, AuditRecord, chain
 from affiant.storage.records import Client
 
-PAGES = (
-    "/", "/?span=24h", "/?span=7d", "/clients", "/clients?q=scope:orders.read+unused:90d", "/clients/client-50000",
-    "/clients/client-50000?tab=keys", "/clients/client-50000?tab=events", "/activity",
-    "/activity?client_id=client-50000", "/activity?reason=assertion.audience", "/activity?outcome=refused",
-    "/events/{trace}", "/apis", "/apis/https%3A%2F%2Forders.example", "/trusts", "/trusts?tab=refused", "/keys",
-    "/tokens", "/audit", "/audit?by=cli", "/settings", "/settings/users",
-    "/search?q=client-77777", "/search?q={trace}", "/setup", "/debugger",
+# Beside every screen of the tests: searches and filters that find nothing, or little.
+MORE = (
+    "/?span=24h", "/?span=7d", "/clients?q=scope:orders.read+unused:90d", "/clients?q=client-5000",
+    "/clients?q=team:payments", "/clients/client-50000?span=30d", "/clients/client-50000?tab=events&of=changes",
+    "/clients/no-such-client", "/activity?client_id=client-50000", "/activity?reason=assertion.audience",
+    "/activity?reason=assertion.replayed", "/activity?outcome=refused", "/events/absent", "/audit?by=cli",
+    "/audit?client_id=client-50000", "/tokens?list=refresh", "/search?q=client-77777", "/search?q={trace}",
+    "/search?q=absent-name", "/search?q=no-key-with-such-a-kid", "/account",
 )  # fmt: skip
 DAY, BATCH = 86_400, 10_000
 _REASONS = ("assertion.audience", "assertion.expired", "key.unknown", "scope.not_granted", "client.unknown")
@@ -96,6 +100,7 @@ def fill_sqlite(path: Path, arguments: argparse.Namespace, master_key: MasterKey
         connection.execute("PRAGMA synchronous = OFF")
         with connection:
             connection.execute("DELETE FROM audit")
+            connection.execute("DELETE FROM counts")
             given = client_rows(arguments.clients, master_key, int(now))
             connection.executemany("INSERT INTO client (client_id, record) VALUES (?, ?)", given)
             audit = rows(arguments.records, arguments.clients, master_key.audit, now)
@@ -109,6 +114,7 @@ async def fill_postgres(url: str, arguments: argparse.Namespace, master_key: Mas
     connection: Any = await asyncpg.connect(url)
     try:
         await connection.execute("DELETE FROM audit")
+        await connection.execute("DELETE FROM counts")
         given = client_rows(arguments.clients, master_key, int(now))
         await _copy(connection, "client", given, ("client_id", "record"))
         last: tuple[Any, ...] = ()
@@ -184,6 +190,7 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=9)
     parser.add_argument("--database", help="URL of an empty PostgreSQL database; SQLite when left out")
     parser.add_argument("--folder", type=Path, help="of the data, filled if it is new; a temporary one when left out")
+    parser.add_argument("--only", default="", help="measure the pages with this text in their paths")
     arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -193,12 +200,13 @@ def main() -> None:
             fill(server, arguments)
         with server, httpx2.Client(timeout=60, follow_redirects=False) as http:
             sign_in(http, server)
-            measure_all(http, f"http://localhost:{server.port}/console", arguments)
+            measure_all(http, server, arguments)
 
 
 def fill(server: Server, arguments: argparse.Namespace) -> None:
     with server:
         server.add_api()
+        world.build(server)
     begun, master_key = time.perf_counter(), master_key_file.load(server.data)
     if arguments.database:
         asyncio.run(fill_postgres(arguments.database, arguments, master_key))
@@ -208,13 +216,28 @@ def fill(server: Server, arguments: argparse.Namespace) -> None:
     print(f"filled with {arguments.clients:,} clients and {arguments.records:,} records in {taken:.0f} s", flush=True)
 
 
-def measure_all(http: httpx2.Client, base: str, arguments: argparse.Namespace) -> None:
+def measure_all(http: httpx2.Client, server: Server, arguments: argparse.Namespace) -> None:
+    assert server.child is not None
+    base, process = f"http://localhost:{server.port}/console", server.child.process.pid
     trace = sha256(b"%d" % (arguments.records // 3 // 20 * 20)).hexdigest()[:12]
-    print(f"{'page':52}{'status':>7}{'kB':>6}{'first ms':>10}{'worst':>8}")
-    for path in PAGES:
-        times, status, size = measure(http, f"{base}{path.format(trace=trace)}", arguments.tries)
-        first = f"{statistics.median(times) * 1000:>10.1f}{max(times) * 1000:>8.1f}"
-        print(f"{re.sub('[0-9a-f]{12}', 'TRACE', path):52}{status:>7}{size // 1024:>6}{first}", flush=True)
+    names = {"client": "client-50000", "api": ORDERS, "trust": "github", "user": "bench", "trace": trace}
+    paths = [at(screen, names) for screen in SCREENS] + [path.format(trace=trace) for path in MORE]
+    print(f"{'page':60}{'status':>7}{'kB':>6}{'first ms':>10}{'worst':>8}{'cpu ms':>8}{'load':>6}")
+    for path in paths:
+        if arguments.only not in path:
+            continue
+        before = worked(process)
+        times, status, size = measure(http, f"{base}{path}", arguments.tries)
+        cpu = (worked(process) - before) / arguments.tries * 1000
+        first = f"{statistics.median(times) * 1000:>10.1f}{max(times) * 1000:>8.1f}{cpu:>8.1f}"
+        shown = path.replace(trace, "TRACE")
+        print(f"{shown:60}{status:>7}{size // 1024:>6}{first}{os.getloadavg()[0]:>6.1f}", flush=True)
+
+
+def worked(process: int) -> float:
+    """Return the seconds that a process has worked (proc(5): utime and stime)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -137,6 +137,31 @@ async def test_lists_go_on_where_they_stopped(store: Store) -> None:
     assert [row.number for row in await store.audit_log.newest(before=2**70)] == [3, 2, 1]
 
 
+async def test_a_search_finds_records_by_their_texts(store: Store) -> None:
+    for number in range(1, 8):
+        record = AuditRecord(
+            NOW, f"t{number}", "token", "refused" if number % 2 else "issued", client_id="it's 100%_\\"
+        )
+        await store.ledger.claim(Entry(record))
+
+    async def search(*texts: bytes, **how: Any) -> tuple[list[int], int | None]:
+        found = await store.audit_log.search(texts, **how)
+        return [row.number for row in found.rows], found.following.number if found.following is not None else None
+
+    assert await search() == ([7, 6, 5, 4, 3, 2, 1], None)
+    assert await search(b'"refused"') == ([7, 5, 3, 1], None)
+    assert await search(b'"refused"', b'"t5"') == ([5], None)
+    assert await search(b'"refused"', before=7, looked=3) == ([5], 3)
+    assert await search(b'"refused"', limit=2) == ([7, 5], 4)
+    assert await search(b'"refused"', limit=4) == ([7, 5, 3, 1], None)
+    assert await search(b'"t1"', looked=6) == ([], 1)
+    assert await search(b'"t1"', looked=7) == ([1], None)
+    assert await search(b'"T1"') == await search(b'"t_"') == await search(b"\xff\0") == ([], None)
+    assert await search(b"""it's 100%_""", looked=1) == ([7], 6)
+    assert await search(before=1) == await search(before=-5) == ([], None)
+    assert await search(before=2**70, looked=2) == ([7, 6], 5)
+
+
 async def test_one_default_after_an_update(store: Store) -> None:
     await store.apis.add(API)
     await store.apis.add(replace(API, identifier="https://b", is_default=False))

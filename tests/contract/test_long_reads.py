@@ -19,12 +19,15 @@ from affiant.server.admin.app import OPERATIONS
 from affiant.server.admin.routes.operation import Operation
 from affiant.storage.entries import AuditRecord, Entry, RefreshToken, Revocation
 from affiant.storage.ports import Store
-from affiant.storage.records import Api, ClaimCondition, Client, InitialAccessToken, Rule, Trust
+from affiant.storage.records import Api, ClaimCondition, Client, InitialAccessToken, Rule, Team, Trust
 from affiant.testing import Server
 
 ROWS = 60
-FEW = "/signing-keys"  # of which no server has many
-QUARTERS = {"/apis", "/initial-access-tokens", "/trusts", "/rules"}  # of which there are a quarter as many
+# Of these no server has many, or the store searches them.
+FEW = {"/signing-keys", "/tokens/{jti}", "/search", "/refused-tokens", "/users", "/sessions"}
+FEW |= {"/counts", "/counts/clients", "/counts/active"}
+NAMED = {"/search": {"q": "client"}, "/counts/clients": {"named": "client-0001"}}
+QUARTERS = {"/apis", "/initial-access-tokens", "/trusts", "/rules", "/teams"}  # of which there are a quarter as many
 TOKEN = RefreshToken(b"", "f", "c", ("read",), "https://a", NOW, NOW + 1000, NOW + 1500)
 EXPLAINED = {
     "request": f"curl {ISSUER}/token -d client_id=client-x -d client_secret=s -d grant_type=client_credentials"
@@ -33,7 +36,8 @@ BODIES = {
     "/explain": EXPLAINED,
     "/dry-run": {"changes": [{"action": "remove", "kind": "client", "name": "client-0001"}]},
 }
-LONG = [route for route in OPERATIONS if route.is_admitted]
+# POST /explain/planned fetches the keys of an issuer, and reads no rows.
+LONG = [route for route in OPERATIONS if route.is_admitted and route.path != "/explain/planned"]
 LISTS = {route.path for route in LONG if route.is_list and route.path != "/audit/export"}
 
 
@@ -60,13 +64,14 @@ async def _add(store: Store, number: int) -> None:
         await store.apis.add(Api(url, "api", ("read",), is_default=False, created_at=NOW))
         await store.initial_access_tokens.add(InitialAccessToken(str(number), digest, (), (), NOW, NOW + 600, 1))
         await store.trusts.add(Trust(f"t{number:03}", f"https://issuer{number:03}.example"))
+        await store.teams.add(Team(f"team{number:03}"))
         await store.rules.add(Rule(f"r{number:03}", f"t{number:03}", "client-0001", (ClaimCondition("sub", ("s",)),)))
 
 
 async def test_health_is_answered_while_each_is_read(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reads, "SLICE_SECONDS", 0.0)
     for route in LONG:
-        query = {"outcome": "none-such"} if route.path == "/audit" else {}
+        query = {"endpoint": "token"} if route.path == "/audit" else NAMED.get(route.path, {})
         for accept in ("application/json", lists.LINES) if route.is_list else ("application/json",):
             answered = await _read(server, route, {**query, **_limit(route)}, accept)
             assert answered >= _rows(route), f"{route.path} as {accept} left the loop {answered} times"
@@ -78,7 +83,7 @@ def _limit(route: Operation) -> dict[str, str]:
 
 def _rows(route: Operation) -> int:
     """How many it looks at, a slice each; the search for a name has slices of its own."""
-    if route.path == FEW or route.path.startswith("/explain") or route.method == "POST":
+    if route.path in FEW or route.path.startswith("/explain") or route.method == "POST":
         return 1
     return ROWS // 4 if route.path in QUARTERS else ROWS
 
@@ -105,7 +110,7 @@ async def test_pages_of_every_list_follow_each_other(server: Server, monkeypatch
     async with asking(server.store) as admin:
         for path in sorted(LISTS):
             lines = (await admin.get(f"{ADMIN}{path}", headers={"accept": lists.LINES})).text.splitlines()
-            assert len(lines) >= (1 if path == FEW else ROWS // 4)
+            assert len(lines) >= (0 if path in FEW else ROWS // 4)
             for limit in (7, 16, 40, 1000):
                 found = [item async for item in _paged(admin, path, limit)]
                 assert found == list(map(json.loads, lines)), (path, limit)

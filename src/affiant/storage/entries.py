@@ -272,6 +272,13 @@ class AuditRow(NamedTuple):
     link: bytes
 
 
+class Sought(NamedTuple):
+    """Rows of the audit log that a search found, newest first, and the one that it goes on with; None at its end."""
+
+    rows: list[AuditRow]
+    following: AuditRow | None
+
+
 class AuditHead(NamedTuple):
     """The end of the log: number and link of its newest record, and the highest number ever given."""
 

@@ -24,6 +24,7 @@ from affiant.storage.entries import (
     RefreshSelection,
     RefreshToken,
     Revocation,
+    Sought,
     as_ended,
 )
 from affiant.storage.history.counts import SERVER, TOP_ROWS, Count, Selection, Total, is_over
@@ -283,6 +284,15 @@ class MemoryLedger:
     async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
         end = len(self._audit) if before is None else max(before - 1, 0)
         return self._audit[:end][::-1][:limit]
+
+    async def search(
+        self, texts: Sequence[bytes], *, before: int | None = None, looked: int = 10_000, limit: int = 1000
+    ) -> Sought:
+        rows = await self.newest(before=before, limit=looked)
+        found = [row for row in rows if all(text in row.record for text in texts)][:limit]
+        last = found[-1] if len(found) == limit else rows[-1] if rows else None
+        older = await self.newest(before=last.number, limit=1) if last is not None else []
+        return Sought(found, older[0] if older else None)
 
     async def head(self) -> AuditHead:
         last = self._audit[-1:]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from affiant.storage.console import Cloned, Passkeys, Sessions, SignInLinks, TooMany, Users
-from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
+from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation, Sought
 from affiant.storage.history.counts import Count, Selection, Total
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import (
@@ -163,6 +163,11 @@ class AuditLog(Protocol):
 
     async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
         """The last records before this number, or of all; newest first."""
+
+    async def search(
+        self, texts: Sequence[bytes], *, before: int | None = None, looked: int = 10_000, limit: int = 1000
+    ) -> Sought:
+        """Those of the last `looked` records before this number whose JSON has all of these texts; `limit` at most."""
 
     async def head(self) -> AuditHead:
         """The end of the log; number 0 and GENESIS if it is empty."""

@@ -13,7 +13,7 @@ import msgspec
 from affiant.storage import ports
 from affiant.storage.commit import parse_ends
 from affiant.storage.console import RegistryAndUsers
-from affiant.storage.entries import GENESIS, AuditHead, AuditRow, RefreshToken, Revocation, as_ended, reaches
+from affiant.storage.entries import GENESIS, AuditHead, AuditRow, RefreshToken, Revocation, Sought, as_ended, reaches
 from affiant.storage.history.counts import (
     KEPT_OF_CLIENT,
     KEPT_OF_SERVER,
@@ -234,11 +234,18 @@ class SqlRevocations:
 
 
 class SqlAuditLog:
-    """The audit log; `head` selects the newest number and link ($1 for none) and the highest number ever given."""
+    """The audit log.
 
-    def __init__(self, reads: Reads, head: str) -> None:
+    Args:
+        reads: runs its queries.
+        head: selects the newest number and link ($1 for none) and the highest number ever given.
+        position: the place of a text in a record, from 1 on; 0 without it.
+    """
+
+    def __init__(self, reads: Reads, head: str, position: str) -> None:
         self._reads = reads
         self._head = head
+        self._position = position
 
     async def find(self, trace_id: str) -> dict[str, Any] | None:
         query = "SELECT record FROM audit WHERE trace_id = $1 LIMIT 1"
@@ -254,6 +261,21 @@ class SqlAuditLog:
         end = HIGHEST if before is None else max(min(before, HIGHEST), _LOWEST)
         rows = await self._reads.page(f"{_AUDIT} number < $1 ORDER BY number DESC LIMIT $2", end, limit)
         return [AuditRow(*row) for row in rows]
+
+    async def search(
+        self, texts: Sequence[bytes], *, before: int | None = None, looked: int = 10_000, limit: int = 1000
+    ) -> Sought:
+        newest = await self.newest(before=before, limit=1)
+        if not newest:
+            return Sought([], None)
+        # Numbers have no gaps. Where rows were deleted, fewer are looked at.
+        begin = max(newest[0].number - looked, _LOWEST)
+        having = "".join(f" AND {self._position.format(f'${place}')} > 0" for place in range(4, 4 + len(texts)))
+        query = f"{_AUDIT} number <= $1 AND number > $2{having} ORDER BY number DESC LIMIT $3"
+        rows = [AuditRow(*row) for row in await self._reads.page(query, newest[0].number, begin, limit, *texts)]
+        end = rows[-1].number if len(rows) == limit else begin + 1
+        older = await self.newest(before=end, limit=1)
+        return Sought(rows, older[0] if older else None)
 
     async def head(self) -> AuditHead:
         return AuditHead(*(await self._reads.fetch(self._head, GENESIS))[0])
@@ -271,10 +293,10 @@ async def _tokens(reads: Reads, rows: Sequence[Sequence[Any]]) -> list[RefreshTo
 
 
 class SqlStore(RegistryAndUsers):
-    """The ports that both stores make of their tables and reads; `head` is for SqlAuditLog."""
+    """The ports that both stores make of their tables and reads; `head` and `position` are for SqlAuditLog."""
 
-    def __init__(self, tables: ports.Tables, reads: Reads, head: str) -> None:
+    def __init__(self, tables: ports.Tables, reads: Reads, head: str, position: str) -> None:
         super().__init__(tables)
         self.refresh_tokens: ports.RefreshTokens = SqlRefreshTokens(reads)
         self.revocations: ports.Revocations = SqlRevocations(reads)
-        self.audit_log: ports.AuditLog = SqlAuditLog(reads, head)
+        self.audit_log: ports.AuditLog = SqlAuditLog(reads, head, position)

@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -36,15 +36,41 @@ CursorText = Annotated[
 ]
 
 
+class Piece(NamedTuple, Generic[Row]):
+    """Rows that were read at once, the place after them (None: the end of the list), and how many were looked at."""
+
+    rows: Sequence[Row]
+    following: str | None
+    looked: int
+
+
 @dataclass(frozen=True, slots=True)
 class Source(Generic[Row]):
     """The rows of a list, and how to show them."""
 
-    # Returns the rows after a place ("": the beginning), at most so many; fewer only at the end.
-    fetch: Callable[[str, int], Awaitable[Sequence[Row]]]
+    # Returns the rows after a place ("": the beginning); looks at no more than so many, and returns PAGE at most.
+    read: Callable[[str, int], Awaitable[Piece[Row]]]
     place: Callable[[Row], str]  # returns the place of a row
     show: Callable[[Row], Iterable[BaseModel]]  # returns the items of a row
     scan: int = 0  # how many rows to read for one page, if few rows have items; 0 if the limit counts rows
+
+    @classmethod
+    def paged(
+        cls,
+        fetch: Callable[[str, int], Awaitable[Sequence[Any]]],
+        place: Callable[[Any], str],
+        show: Callable[[Any], Iterable[BaseModel]],
+        *,
+        scan: int = 0,
+    ) -> Source[Any]:
+        """Return the source of rows that are all looked at: `fetch` returns fewer than so many only at the end."""
+
+        async def read(after: str, most: int) -> Piece[Any]:
+            size = min(most, PAGE)
+            rows = await fetch(after, size)
+            return Piece(rows, place(rows[-1]) if len(rows) == size else None, len(rows))
+
+        return Source(read, place, show, scan)
 
     @classmethod
     def of(cls, rows: Sequence[Any], show: Callable[[Any], BaseModel]) -> Source[Any]:
@@ -54,7 +80,7 @@ class Source(Generic[Row]):
             start = int(place or 0)
             return list(enumerate(rows[start : start + limit], start + 1))
 
-        return Source(fetch, lambda row: str(row[0]), lambda row: [show(row[1])])
+        return cls.paged(fetch, lambda row: str(row[0]), lambda row: [show(row[1])])
 
 
 async def answer(call: Call, limit: int, cursor: str | None, source: Source[Any]) -> Answer:
@@ -88,8 +114,8 @@ class _Reading(Generic[Row]):
         items: list[bytes] = []
         left = self._source.scan or limit
         while place is not None and left:
-            rows, following = await self._rows(place, min(left, PAGE))
-            left -= len(rows)
+            rows, following, looked = await self._rows(place, left)
+            left = max(left - looked, 0)
             for place_of_row, shown in rows:
                 items += shown
                 if self._source.scan and len(items) >= limit:
@@ -100,13 +126,19 @@ class _Reading(Generic[Row]):
     async def lines(self, place: str | None) -> AsyncGenerator[bytes, None]:
         """Yield all items, some lines at once."""
         while place is not None:
-            rows, place = await self._rows(place, PAGE)
+            rows, place, _ = await self._rows(place, self._source.scan or PAGE)
             if lines := b"".join(item + b"\n" for _, items in rows for item in items):
                 yield lines
 
-    async def _rows(self, place: str, size: int) -> tuple[list[_Shown], str | None]:
-        rows = await self._reads.each(lambda: self._source.fetch(place, size), self._shown)
-        return rows, rows[-1][0] if len(rows) == size else None
+    async def _rows(self, place: str, most: int) -> Piece[_Shown]:
+        following, looked = None, 0
+
+        async def fetch() -> Sequence[Row]:
+            nonlocal following, looked
+            rows, following, looked = await self._source.read(place, most)
+            return rows
+
+        return Piece(await self._reads.each(fetch, self._shown), following, looked)
 
     def _shown(self, row: Row) -> _Shown:
         return self._source.place(row), [item.model_dump_json().encode() for item in self._source.show(row)]

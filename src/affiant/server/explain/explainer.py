@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -41,7 +40,7 @@ from affiant.server.token.endpoint import TokenEndpoint, check_grant
 from affiant.storage.ports import Store
 
 _LAST, _LAST_OF_CLAIMS = 12, 10  # steps, as far as a request and its claims are judged
-_PAGE, _PAGES = 200, 50  # records that are searched for the earlier use of a jti
+_SEARCHED = 10_000  # records that are searched for the earlier use of a jti
 _BY_KEY = range(6, 8)
 _KNOWS_REGISTRATION = frozenset({5, 7, 11, 12})
 
@@ -290,21 +289,15 @@ class Explainer:
         """Look for the request that used this jti first, among the newest records and as far back as one can live."""
         if client_id is None or digest is None:
             return
-        before, wanted = None, digest.encode()
-        for _ in range(_PAGES):
-            rows = await self._store.audit_log.newest(before=before, limit=_PAGE)
-            for row in (row for row in rows if wanted in row.record):
-                record = msgspec.json.decode(row.record)
-                is_first = record.get("reason") != Reason.REPLAYED.code and row.trace_id != trace_id
-                owner = claim_owner(str(record.get("rule") or "").partition("/")[0])
-                is_owners = client_id in (record.get("client_id"), owner)
-                if is_first and is_owners and record["at"] <= facts.now:
-                    facts.earlier = record
-                    return
-            if len(rows) < _PAGE:
+        rows, _ = await self._store.audit_log.search([digest.encode()], looked=_SEARCHED)
+        for row in rows:
+            record = msgspec.json.decode(row.record)
+            is_first = record.get("reason") != Reason.REPLAYED.code and row.trace_id != trace_id
+            owner = claim_owner(str(record.get("rule") or "").partition("/")[0])
+            is_owners = client_id in (record.get("client_id"), owner)
+            if is_first and is_owners and record["at"] <= facts.now:
+                facts.earlier = record
                 return
-            before = rows[-1].number
-            await asyncio.sleep(0)  # SQLite answers without yielding to the loop; let other requests run
 
 
 def _find_token(facts: Facts) -> Foreign | None:

@@ -11,7 +11,7 @@ from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
 from affiant.storage.postgres.connection import CALL_SECONDS, LOST, Address, Pool, check_session, connect, parse_address
 from affiant.storage.postgres.counts import LOCK_COUNTS, PostgresCounts
-from affiant.storage.postgres.ledger import HEAD, LOCK_HEAD, PostgresLedger, append
+from affiant.storage.postgres.ledger import HEAD, LOCK_HEAD, POSITION, PostgresLedger, append
 from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import CHANNEL, Watch
 from affiant.storage.records import KeyUse
@@ -56,7 +56,7 @@ class PostgresStore(SqlStore):
         self._commits = Pool(self._address, 1)
         self._watch = Watch(self._address, on_loss=self._hang_up, clock=clock)
         self._ledger = PostgresLedger(pool, self._commits, self._watch, audit_key)
-        super().__init__(PostgresTables(pool, self._watch, audit_key), pool, HEAD)
+        super().__init__(PostgresTables(pool, self._watch, audit_key), pool, HEAD, POSITION)
         self.key_uses: ports.KeyUses = PostgresKeyUses(pool)
         self.counts: ports.Counts = PostgresCounts(pool, self._watch)
         self.ledger: ports.Ledger = self._ledger

@@ -11,7 +11,7 @@ from affiant.storage.sql import SqlStore
 from affiant.storage.sqlite.connection import Reads, create
 from affiant.storage.sqlite.copies import locked, restoring
 from affiant.storage.sqlite.counts import SqliteCounts
-from affiant.storage.sqlite.ledger import HEAD, SqliteLedger
+from affiant.storage.sqlite.ledger import HEAD, POSITION, SqliteLedger
 from affiant.storage.sqlite.registry import SqliteKeyUses, SqliteTables
 from affiant.storage.sqlite.writer import Writer
 
@@ -31,7 +31,7 @@ class SqliteStore(SqlStore):
         self._lock = contextlib.ExitStack()
         self._reads = reads = Reads(path)
         self._writing: Writer | None = None
-        super().__init__(SqliteTables(reads, self._writer, audit_key), reads, HEAD)
+        super().__init__(SqliteTables(reads, self._writer, audit_key), reads, HEAD, POSITION)
         self.key_uses: ports.KeyUses = SqliteKeyUses(reads, self._writer)
         self.counts: ports.Counts = SqliteCounts(reads, self._writer)
         self.ledger: ports.Ledger = SqliteLedger(reads, self._writer, audit_key)

@@ -17,7 +17,7 @@ from affiant.reasons import Reason
 from affiant.server.admin.access.limit import Limit
 from affiant.server.admin.access.sight import Sight
 from affiant.server.admin.roles import Principal
-from affiant.storage.entries import AuditHead, AuditRow, RefreshToken, Revocation
+from affiant.storage.entries import AuditHead, AuditRow, RefreshToken, Revocation, Sought
 from affiant.storage.history.counts import API, SERVER, TOP_ROWS, Count, Selection, Total
 from affiant.storage.ports import AuditLog, Counts, RefreshTokens, Revocations, Store, Users
 from affiant.storage.registry import Registry
@@ -171,14 +171,23 @@ class _AuditLog:
         return found if found is not None and await self._sight.record(found) else None
 
     async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        rows = await self._log.newest(before=before, limit=limit)
-        return [row if await self._is_seen(row) else row._replace(trace_id="", record=_HIDDEN) for row in rows]
+        return [await self._shown(row) for row in await self._log.newest(before=before, limit=limit)]
+
+    async def search(
+        self, texts: Sequence[bytes], *, before: int | None = None, looked: int = 10_000, limit: int = 1000
+    ) -> Sought:
+        found = await self._log.search(texts, before=before, looked=looked, limit=limit)
+        following = await self._shown(found.following) if found.following is not None else None
+        return Sought([await self._shown(row) for row in found.rows], following)
 
     async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:  # noqa: ARG002
         raise Rejected(Reason.ADMIN_TEAM, expected="the whole log is for callers who are not limited to teams")
 
     async def head(self) -> AuditHead:
         return await self._log.head()
+
+    async def _shown(self, row: AuditRow) -> AuditRow:
+        return row if await self._is_seen(row) else row._replace(trace_id="", record=_HIDDEN)
 
     async def _is_seen(self, row: AuditRow) -> bool:
         try:

@@ -37,7 +37,7 @@ async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -
     async def fetch(after: str, limit: int) -> list[Api]:
         return [api for api in await call.context.store.apis.list() if api.identifier > after][:limit]
 
-    source = Source(fetch, attrgetter("identifier"), lambda api: [_with_use(api, uses)])
+    source = Source.paged(fetch, attrgetter("identifier"), lambda api: [_with_use(api, uses)])
     return await lists.answer(call, limit, cursor, source)
 
 
@@ -162,7 +162,7 @@ async def list_grants(call: Call, resource: OfApi = None, limit: Limit = 100, cu
     def show(client: Client) -> list[documents.Grant]:
         return [grant for grant in _grants(client, apis, default) if resource in (None, grant.resource)]
 
-    source = Source(fetch, attrgetter("client_id"), show, scan=_SCANNED if resource is not None else 0)
+    source = Source.paged(fetch, attrgetter("client_id"), show, scan=_SCANNED if resource is not None else 0)
     return await lists.answer(call, limit, cursor, source)
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from affiant.server.admin import documents, lists, models
 from affiant.server.admin.access.store import for_explaining
 from affiant.server.admin.documents import Question
-from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
+from affiant.server.admin.lists import PAGE, CursorText, Limit, Piece, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import clients
 from affiant.server.admin.routes.operation import UNKNOWN, Call, ClientId, Reach, Routes
@@ -50,14 +50,11 @@ class Choice:
         return any(value is not None for value in chosen)
 
     @cached_property
-    def _written(self) -> list[bytes]:
-        """The chosen texts as a record has them: most records are passed over without being decoded."""
+    def written(self) -> list[bytes]:
+        """The chosen texts as a record has them: the store passes over most records, which are never decoded."""
         texts = [text for text in (self.client_id, *self.exact.values()) if text is not None]
         # Control characters and half a surrogate pair have several spellings (AuditRecord.to_json).
         return [msgspec.json.encode(text) for text in texts if text.isascii() and text.isprintable()]
-
-    def may_have(self, row: AuditRow) -> bool:
-        return all(text in row.record for text in self._written)
 
     def has(self, row: AuditRow, members: dict[str, Any]) -> bool:
         at = members.get("at")
@@ -97,18 +94,20 @@ async def list_audit(
     exact = {"endpoint": endpoint, "outcome": outcome, "reason": reason, "by": by, "subject": subject}
     choice = Choice(client_id, since, until, after, exact)
 
-    async def fetch(place: str, limit: int) -> list[AuditRow]:
-        rows = await call.context.store.audit_log.newest(before=int(place) if place else None, limit=limit)
-        return rows[:-1] if rows and choice.ends_before(rows[-1], now=call.now) else rows
+    async def read(place: str, most: int) -> Piece[AuditRow]:
+        before, log = int(place) if place else None, call.context.store.audit_log
+        rows, following = await log.search(choice.written, before=before, looked=most, limit=PAGE)
+        if following is None or choice.ends_before(following, now=call.now):
+            return Piece(rows, None, most)
+        newest = before - 1 if before is not None else rows[0].number if rows else following.number
+        return Piece(rows, str(following.number + 1), newest - following.number if len(rows) == PAGE else most)
 
     def show(row: AuditRow) -> list[documents.AuditRow]:
-        if not choice.may_have(row):
-            return []
         members = members_of(row)
         return [documents.AuditRow(number=row.number, record=members)] if choice.has(row, members) else []
 
     is_narrow = choice.is_narrow or call.who.limit is not None
-    source = Source(fetch, lambda row: str(row.number), show, scan=_SCANNED if is_narrow else 0)
+    source = Source(read, lambda row: str(row.number), show, scan=_SCANNED if is_narrow else 0)
     return await lists.answer(call, limit, cursor, source)
 
 

@@ -87,7 +87,7 @@ async def list_clients(
         return [used.with_use(views.client(client, call.now), use)] if use is not None else []
 
     is_choice = since is not None or label is not None
-    source = Source(fetch, lambda row: row[0].client_id, show, scan=_SCANNED if is_choice else 0)
+    source = Source.paged(fetch, lambda row: row[0].client_id, show, scan=_SCANNED if is_choice else 0)
     return await lists.answer(call, limit, cursor, source)
 
 

@@ -53,7 +53,7 @@ async def list_teams(call: Call, limit: Limit = 100, cursor: CursorText = None) 
     async def fetch(after: str, limit: int) -> list[records.Team]:
         return await call.context.store.teams.list(after=after, limit=limit)
 
-    return await lists.answer(call, limit, cursor, Source(fetch, attrgetter("name"), lambda team: [view(team)]))
+    return await lists.answer(call, limit, cursor, Source.paged(fetch, attrgetter("name"), lambda team: [view(team)]))
 
 
 @TEAMS("POST /teams", Role.OWNER, Reach.TEAMS, answers=Team, status=201, refuses=TAKEN)

@@ -51,7 +51,7 @@ async def list_refresh_tokens(
     def show(token: RefreshToken) -> list[documents.RefreshToken]:
         return [_refresh_token(token)] if _is_live(token, call.now) else []
 
-    source = Source(fetch, lambda token: token.digest.hex(), show)
+    source = Source.paged(fetch, lambda token: token.digest.hex(), show)
     return await lists.answer(call, limit, cursor, source)
 
 
@@ -83,21 +83,21 @@ async def find_token(call: Call, jti: Jti) -> Any:
 
 async def _find_issued(call: Call, jti: str, *, before: int | None = None) -> tuple[int, dict[str, Any]] | None:
     """Return the number and the members of the record of this token, from before this number."""
+    log, following = call.context.store.audit_log, None
     spelt, since = json.dumps(jti).encode(), call.now - LONGEST_TOKEN - OUT_OF_ORDER
 
-    def look(row: AuditRow) -> tuple[AuditRow, dict[str, Any] | None]:
-        return row, members_of(row) if spelt in row.record else None
+    async def fetch() -> list[AuditRow]:
+        nonlocal following
+        rows, following = await log.search([spelt], before=before, limit=PAGE)
+        return rows
 
-    while rows := await call.context.reads.each(
-        partial(call.context.store.audit_log.newest, before=before, limit=PAGE), look
-    ):
-        for row, members in rows:
-            if members is not None and members.get("token") == jti:
-                return row.number, members
-        before = rows[-1][0].number
-        if instant(rows[-1][0], now=call.now) < since:
-            break
-    return None
+    while True:
+        for number, members in await call.context.reads.each(fetch, lambda row: (row.number, members_of(row))):
+            if members.get("token") == jti:
+                return number, members
+        if following is None or instant(following, now=call.now) < since:
+            return None
+        before = following.number + 1
 
 
 @TOKENS("GET /revocations", Role.VIEWER, Reach.TEAMS, answers=models.page(documents.Revocation), is_list=True)
@@ -108,7 +108,7 @@ async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = 
         after = Revocation(*json.loads(place)) if place else None
         return await call.context.store.revocations.list(call.now, after=after, limit=limit)
 
-    source = Source(fetch, _place, lambda row: [documents.Revocation.of(row)])
+    source = Source.paged(fetch, _place, lambda row: [documents.Revocation.of(row)])
     return await lists.answer(call, limit, cursor, source)
 
 

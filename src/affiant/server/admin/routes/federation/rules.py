@@ -38,7 +38,7 @@ async def list_rules(
     async def fetch(after: str, limit: int) -> list[Rule]:
         return [rule for rule in await call.context.store.rules.list(after=after) if is_wanted(rule)][:limit]
 
-    source = Source(fetch, attrgetter("name"), lambda rule: [view_rule(rule)])
+    source = Source.paged(fetch, attrgetter("name"), lambda rule: [view_rule(rule)])
     return await lists.answer(call, limit, cursor, source)
 
 

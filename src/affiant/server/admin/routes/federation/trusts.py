@@ -35,7 +35,7 @@ async def list_trusts(call: Call, limit: Limit = 100, cursor: CursorText = None)
     async def fetch(after: str, limit: int) -> list[Trust]:
         return await call.context.store.trusts.list(after=after, limit=limit)
 
-    source = Source(fetch, attrgetter("name"), lambda trust: [view_trust(trust)])
+    source = Source.paged(fetch, attrgetter("name"), lambda trust: [view_trust(trust)])
     return await lists.answer(call, limit, cursor, source)
 
 

@@ -33,7 +33,9 @@ async def list_users(call: Call, limit: Limit = 100, cursor: CursorText = None) 
     async def fetch(after: str, limit: int) -> list[User]:
         return await call.context.store.users.list(after=after, limit=limit)
 
-    return await lists.answer(call, limit, cursor, Source(fetch, attrgetter("name"), lambda user: [view_user(user)]))
+    return await lists.answer(
+        call, limit, cursor, Source.paged(fetch, attrgetter("name"), lambda user: [view_user(user)])
+    )
 
 
 @USERS("POST /users", Role.OWNER, Reach.SERVER, answers=documents.User, status=201, refuses=TAKEN)
