@@ -1,10 +1,15 @@
 """Whatever a visitor sends, the console answers it: no request makes it fail."""
 
+from dataclasses import replace
+
 import pytest
+from tests.admin import ISSUER, NOW
 from tests.attacks.test_teams import KEY, fill
 from tests.unit.server.console.visits import CSRF, Visit, text, visit
 
+from affiant.jose import compact, keys
 from affiant.server.admin.app import OPERATIONS
+from affiant.server.admin.roles import Role
 from affiant.server.console.actions.action import ACTIONS
 from affiant.server.console.api import at
 from affiant.server.console.pages.page import PAGES
@@ -55,6 +60,27 @@ async def test_no_query_makes_a_page_fail(visitor: Visit, path: str) -> None:
         for value in VALUES:
             answer = await visitor.http.get(f"/console{where}", params=dict.fromkeys(QUERY, value[:500]))
             assert answer.status_code < 500, (where, value[:50], text(answer))
+
+
+@pytest.mark.parametrize("teams", [None, frozenset({"payments"})])
+async def test_tokens_of_platforms_are_judged(teams: frozenset[str] | None) -> None:
+    """With enabled, disabled and no rules, by callers of all teams and of one."""
+    store = MemoryStore()
+    await fill(store)
+    visitor = visit(store, Role.OPERATOR, teams=teams)
+    claims = {"iss": "https://payments-issuer.example", "sub": "job", "aud": ISSUER, "iat": NOW, "exp": NOW + 60}
+    token = compact.sign({"alg": "ES256"}, claims, keys.generate("ES256"))
+    for change in ("nothing", "disabled", "removed"):
+        if change == "disabled":
+            await store.rules.update("payments-rule", lambda rule: replace(rule, enabled=False))
+        elif change == "removed":
+            await store.rules.remove("payments-rule")
+        pasted = await visitor.post("/debugger", request=token, trust="payments-trust")
+        tested = await visitor.post("/trusts/payments-trust/tested", token=token)
+        assert (pasted.status_code, tested.status_code) == (200, 200), change
+        if change != "removed":
+            assert "payments-rule" in text(pasted)
+            assert "payments-rule" in text(tested)
 
 
 async def test_a_thousand_fields_are_the_most(visitor: Visit) -> None:

@@ -27,7 +27,7 @@ class Compared(msgspec.Struct, frozen=True):
     met: bool
 
 
-class Nearest(msgspec.Struct, frozen=True, omit_defaults=True):
+class Nearest(msgspec.Struct, frozen=True):
     """A rule and its conditions, compared with a token; without a rule the trust has none."""
 
     trust: str
