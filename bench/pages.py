@@ -79,7 +79,7 @@ def rows(number: int, clients: int, key: bytes, now: float) -> Iterator[tuple[in
         yield place, record.trace_id, text, link
 
 
-def client_rows(number: int, master_key: MasterKey, now: int) -> Iterator[tuple[str, bytes]]:
+def client_rows(number: int, master_key: MasterKey, now: int) -> Iterator[tuple[str, str | bytes]]:
     """Yield the rows of clients, all with one key: how many there are is what counts."""
     from affiant.storage.registry import CLIENTS  # noqa: PLC0415 - its encoding is no promise
 

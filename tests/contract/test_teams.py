@@ -21,6 +21,8 @@ def client(name: str, team: str | None = None) -> Client:
 class OfTeam:
     """Has the clients of one team, the rules of these and no trust; takes no change of a disabled client."""
 
+    has_all = False
+
     def __init__(self, team: str) -> None:
         self._team = team
 

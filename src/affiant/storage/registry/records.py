@@ -132,7 +132,7 @@ class Records(OnTables, Generic[Record]):
 
     async def list(self, *, after: str = "", limit: int | None = None) -> list[Record]:
         """Those whose keys follow this one, by key, at most `limit`; of a table by age all, newest first."""
-        if self._limit is None:
+        if self._limit is None or self._limit.has_all:
             return await self._tables.rows(Rows(self._table, after, limit))
         if (among := self._limit.among(self._table)) is not None:
             return await self._tables.rows(Rows(self._table, after, limit, among=among))

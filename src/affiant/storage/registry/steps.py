@@ -157,6 +157,10 @@ class Limit(Protocol):
     Its steps read all records, those of a change in its transaction.
     """
 
+    @property
+    def has_all(self) -> bool:
+        """Whether every record is such a record: the limit only judges changes."""
+
     def among(self, table: Table[Any]) -> tuple[str, ...] | None:
         """Return the values of the table's first copied column that such records have; None if `has` must say."""
 

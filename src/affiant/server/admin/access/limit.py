@@ -28,6 +28,10 @@ class Limit:
         self._teams = teams
         self._resources: frozenset[str] | None = None  # APIs that the teams may grant besides their own
 
+    @property
+    def has_all(self) -> bool:
+        return self._teams is None
+
     def among(self, table: Table[Any]) -> tuple[str, ...] | None:
         return tuple(sorted(self._teams)) if self._teams is not None and table is CLIENTS else None
 
