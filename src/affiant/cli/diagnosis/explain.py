@@ -71,7 +71,7 @@ def explain(what: str, place: Place, issuer: str | None, at: str | None, exit_co
         found = _here(captured.parse(text), chosen, now)
     by = place.url or issuer or shown_place(chosen)
     show({**msgspec.to_builtins(found), "judged_by": by}, *lines(found), "", f"   judged by   {by}")
-    if exit_code and found.reason is not None:
+    if exit_code and found.code is not None:
         sys.exit(REFUSED)
 
 
@@ -144,9 +144,9 @@ def read_answer(answer: object, place: Place) -> Explanation:
 def lines(found: Explanation) -> list[str]:
     """Return the text of an explanation. What mends the request comes first."""
     is_token = found.lines[0].name != STEPS[1]
-    verdict = f"refused: {found.reason.code}" if found.reason else "valid" if is_token else "accepted"
+    verdict = f"refused: {found.code}" if found.code else "valid" if is_token else "accepted"
     mends = [f"fix  {found.fix.line}", f"     {found.fix.why}"] if found.fix else []
-    text = [*mends, ""] if mends and found.reason else []
+    text = [*mends, ""] if mends and found.code else []
     text += [f"{found.client_id or 'no client named'}   as of {instant(found.at)}   {verdict}", ""]
     if found.what:
         text += [f"   {found.what}", ""]
@@ -156,7 +156,7 @@ def lines(found: Explanation) -> list[str]:
         text += ["", *_granted_text(found.granted)]
     if found.detail:
         text += ["", f"   noted       {found.detail}"]
-    if not found.reason and mends:
+    if not found.code and mends:
         text += ["", *mends]
     if found.remedy:
         text += ["", f"   or          {found.remedy.why}"]

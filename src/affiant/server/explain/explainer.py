@@ -27,7 +27,7 @@ from affiant.server.explain.captured import Captured
 from affiant.server.explain.explanation import NOT_KNOWN, NOT_REACHED, PASSED, STEPS, Explanation, Line, failed, step_of
 from affiant.server.explain.facts import Facts
 from affiant.server.explain.federation import presented, trial
-from affiant.server.explain.federation.presented import Presented, is_platforms
+from affiant.server.explain.federation.presented import Presented, is_platforms, known_reasons
 from affiant.server.explain.granted import Preview
 from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.federation.keys import TrustKeys
@@ -140,12 +140,14 @@ class Explainer:
         if (policies := record.get("policies")) is not None:
             facts.judged_to = _LAST_OF_CLAIMS
             facts.policies = dict(p.split("=", 1) for p in policies.split() if "=" in p)
-        codes = [code for code in (record.get("reason"), *(record.get("also") or "").split()) if code]
+        code = record.get("reason")
+        first, also = known_reasons([code] if code else []), known_reasons((record.get("also") or "").split())
         shown = {name: str(record.get(name) or "") for name in ("expected", "got", "detail")}
-        refusals = [
-            Rejected(Reason.from_code(code), **(shown if number == 0 else {})) for number, code in enumerate(codes)
-        ]
-        found = explanation.build(refusals, facts, tuple((record.get("observed") or "").split()))
+        refusals = [Rejected(reason, **shown) for reason in first] + [Rejected(reason) for reason in also]
+        if code and not first:
+            found = explanation.of_another_version(code, refusals, facts, shown["detail"])
+        else:
+            found = explanation.build(refusals, facts, tuple((record.get("observed") or "").split()))
         return explanation.of_record(found, record)
 
     async def _judge(self, request: Request, facts: Facts, tried: list[Rejected]) -> list[Rejected]:

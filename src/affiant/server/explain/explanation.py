@@ -123,6 +123,22 @@ def build(refusals: Sequence[Rejected], facts: Facts, observed: tuple[str, ...] 
     )
 
 
+def of_another_version(code: str, also: Sequence[Rejected], facts: Facts, detail: str) -> Explanation:
+    """Explain a recorded refusal whose reason this version does not know: no step of it is known."""
+    found = build(also, facts)
+    return replace(
+        found,
+        accepted=False,
+        code=code,
+        lines=tuple(Line(line.step, NOT_KNOWN, name=line.name) for line in found.lines),
+        fix=None,
+        remedy=Fix("", "another version of affiant has recorded this reason, which this one does not know"),
+        also=tuple(Also(one.reason.code) for one in also),
+        detail=detail or None,
+        granted=None,
+    )
+
+
 def _lines(refusals: Sequence[Rejected], facts: Facts) -> tuple[Line, ...]:
     by_secret = not facts.text
     by_step = {step_of(refusal.reason): refusal for refusal in reversed(refusals)}

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from tests.unit.server.explain.conftest import Place
 
+from affiant.cli.diagnosis.explain import lines
 from affiant.jose import compact, keys
 from affiant.oauth import names
 from affiant.oauth.metadata import Metadata
@@ -116,6 +117,20 @@ async def test_what_the_log_has(explainer: Explainer) -> None:
     assert refused.fix.line == f'claims["aud"] = "{ISSUER}"'
     issued = await explainer.explain_record({**record, "client_id": "c1", "observed": "assertion.jti"})
     assert (issued.reason, issued.observed) == (None, ("assertion.jti",))
+
+
+async def test_a_reason_that_another_version_recorded(explainer: Explainer) -> None:
+    record = {"at": NOW, "trace_id": "t", "endpoint": "token", "client_claimed": "c1", "detail": "d"}
+    found = await explainer.explain_record({**record, "reason": "assertion.unheard_of", "also": "assertion.jti new"})
+    assert (found.accepted, found.code, found.client_id) == (False, "assertion.unheard_of", "c1")
+    assert (_marks(found), found.fix, found.detail) == ("????????????", None, "d")
+    assert [one.code for one in found.also] == ["assertion.jti"]
+    assert found.remedy is not None
+    assert "another version" in found.remedy.why
+    assert "refused: assertion.unheard_of" in "\n".join(lines(found))
+    # One that follows is left out.
+    known = await explainer.explain_record({**record, "reason": "assertion.audience", "also": "unheard_of"})
+    assert (known.code, known.also) == ("assertion.audience", ())
 
 
 async def test_what_a_stranger_chose_is_quoted(explainer: Explainer) -> None:

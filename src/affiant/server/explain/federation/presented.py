@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from affiant.server.registry.federation.known import Federation, KnownTrust
 from affiant.server.registry.federation.nearest import Nearest
 from affiant.server.registry.kinds import is_visible
 from affiant.storage.records import Rule
+
+_REASONS = {reason.code: reason for reason in Reason}
 
 
 @dataclass(slots=True)
@@ -81,8 +83,8 @@ def of_record(record: dict[str, Any], federation: Federation) -> Presented | Non
     found.trust = next((one for one in federation.trusts if one.name == name), next(iter(same), None))
     found.as_subject = str(record.get("reason") or "").startswith("exchange.")
     if found.as_subject:
-        codes = str(record.get("also") or "").split()
-        found.refusals = tuple(Rejected(Reason.from_code(code), got=str(record.get("got") or "")) for code in codes)
+        also = known_reasons(str(record.get("also") or "").split())
+        found.refusals = tuple(Rejected(reason, got=str(record.get("got") or "")) for reason in also)
     rule = str(record.get("rule") or "").partition("/")[2]
     if found.trust is not None:
         found.chosen = next((one for one in found.trust.rules if one.name == rule), None)
@@ -90,6 +92,11 @@ def of_record(record: dict[str, Any], federation: Federation) -> Presented | Non
         found.rules = (found.nearest,)
         found.nearest = _completed(found.nearest, found.trust)
     return found
+
+
+def known_reasons(codes: Iterable[str]) -> list[Reason]:
+    """Return the reasons with these codes, without those that only another version knows."""
+    return [_REASONS[code] for code in codes if code in _REASONS]
 
 
 def _completed(found: Nearest, trust: KnownTrust | None) -> Nearest:
