@@ -76,9 +76,7 @@ class Console(Recorder):
             return
         request = self.begin(scope, receive)
         try:
-            with self._deadline:
-                entered = await self._entry.answer(request, path)
-            answer = entered or await self._answer(request, path or "/")
+            answer = await self._answer(request, path)
         except Exception as error:  # noqa: BLE001 - every failure is recorded and answered
             answer = await self.fail(request, error)
         headers = [*HEADERS, (b"x-trace-id", request.trace_id.encode("ascii"))]
@@ -88,14 +86,19 @@ class Console(Recorder):
             await http.respond(send, answer, headers)
 
     async def _answer(self, request: Request, path: str) -> Answer:
-        visitor = await self._sessions.find(request.scope, request.now)
-        if visitor is None:
-            return self._sign_in(request)
-        is_post = request.scope["method"] == "POST"
-        http.check_method(request.scope, "GET", "HEAD", "POST")
-        form = await self._read_form(request, visitor) if is_post else Form({})
+        with self._deadline:  # Attack: a body that never ends
+            entered = await self._entry.answer(request, path)
+            if entered is not None:
+                return entered
+            visitor = await self._sessions.find(request.scope, request.now)
+            if visitor is None:
+                return self._sign_in(request)
+            form = await self._read_form(request, visitor)
+        return await self._show(request, path or "/", visitor, form)
+
+    async def _show(self, request: Request, path: str, visitor: Visitor, form: Form) -> Answer:
         view = self._view(request, path, visitor, form)
-        if not is_post:
+        if view.method == "GET":
             await view.look_back()
         try:
             found = await self._find(view, path)
@@ -110,9 +113,14 @@ class Console(Recorder):
 
     async def _read_form(self, request: Request, visitor: Visitor) -> Form:
         """Return the form of a POST; raise ADMIN_CSRF unless a page of the console of this session sent it."""
+        http.check_method(request.scope, "GET", "HEAD", "POST")
+        if request.scope["method"] != "POST":
+            request.notes.is_read = True
+            return Form({})
         self._origins.check(request.scope)
         http.check_form(request.scope, "POST")
         form = Form.parse((await http.read_body(request.receive)).decode("utf-8", "replace"))
+        request.notes.is_read = True
         visitor.check_csrf(form.text(action.CSRF))
         return form
 

@@ -33,6 +33,7 @@ class Visit:
     """One visitor of the console."""
 
     http: httpx2.AsyncClient
+    console: app.Console
 
     async def get(self, path: str) -> httpx2.Response:
         """Open a page, by its path below the console."""
@@ -56,7 +57,7 @@ def visit(
     """Visit the console of this store; `more` are members of the admin API's context."""
     console = app.build(make_context(store, **more), clock=lambda: float(NOW))
     console._sessions = _Given(Visitor(name, role, teams, "session", CSRF))  # type: ignore[assignment]
-    return Visit(httpx2.AsyncClient(transport=httpx2.ASGITransport(app=console), base_url=ISSUER))
+    return Visit(httpx2.AsyncClient(transport=httpx2.ASGITransport(app=console), base_url=ISSUER), console)
 
 
 def text(page: httpx2.Response) -> str:
