@@ -251,6 +251,9 @@ async def test_stream_is_limited_to_teams(desk: Desk) -> None:
     everything, limited = Reader(desk), Reader(desk, cookie="=".join(*cookies.items()))
     await limited.until("alive")
     await desk.record("aaaaaaaaaaaa", client_id="stock")
+    # By a client that has the name of a part of the server: a caller sees what it changed itself.
+    for name in ("console", "user:console", "user:", "live", "viewer"):
+        await desk.record("aaaaaaaaaaaa", "revoked", endpoint="admin", by=name, subject="tokens client stock")
     await everything.until("aaaaaaaaaaaa")
     await desk.record("bbbbbbbbbbbb", client_id="billing")
     await limited.until("bbbbbbbbbbbb")
