@@ -63,7 +63,7 @@ def build_link(base: str) -> Callable[..., str]:
 
 def _namer(base: str) -> Any:
     def file(name: str) -> str:
-        """Return the path of a file; another version of it has another one."""
-        return f"{base}{static.PATH}{name}?v={static.tag(name)}"
+        """Return the path of a file: the same by which modules import it, else a browser would run it twice."""
+        return f"{base}{static.PATH}{name}"
 
     return file

@@ -12,7 +12,7 @@ from affiant.server.request.http import Answer
 
 PATH = "/static/"
 _TYPES = {"js": b"text/javascript; charset=utf-8", "css": b"text/css; charset=utf-8", "svg": b"image/svg+xml"}
-# A browser asks each time whether it has the file of this version: a module names another without its version.
+# A browser asks each time whether it has the file of this version, whose path has no version.
 HEADERS = [(b"cache-control", b"no-cache"), (b"x-content-type-options", b"nosniff")]
 
 
@@ -24,7 +24,7 @@ def find(scope: http.Scope, path: str) -> Answer | None:
     body = _files().get(name)
     if body is None:
         return None
-    etag = tag(name)
+    etag = _tag(name)
     headers = [(b"etag", f'"{etag}"'.encode())]
     if f'"{etag}"'.encode() in b",".join(http.header(scope, b"if-none-match")):
         return Answer(304, {}, headers, body=b"", media_type=_TYPES[name.rpartition(".")[2]])
@@ -32,7 +32,7 @@ def find(scope: http.Scope, path: str) -> Answer | None:
 
 
 @cache
-def tag(name: str) -> str:
+def _tag(name: str) -> str:
     """Return a text that changes with the file."""
     return base64url.encode(sha256(_files()[name]).digest()[:9])
 
