@@ -194,8 +194,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        environment = {"AFFIANT_DATABASE": arguments.database} if arguments.database else {}
-        server = Server(folder, environment=environment)
+        if arguments.database:
+            os.environ["AFFIANT_DATABASE"] = arguments.database  # of the server, and of the commands
+        server = Server(folder)
         if not server.data.exists():
             fill(server, arguments)
         with server, httpx2.Client(timeout=60, follow_redirects=False) as http:

@@ -123,13 +123,14 @@ class Survey(Generic[Result]):
         """Return the result of the last read, which is begun again for another version.
 
         A read that takes longer than PROMPT_SECONDS goes on without the caller, who gets the result of the one before,
-        or None. The longer it takes the more rarely it is begun, so that it never takes more than a part of the time.
+        or None; at once, if that one took as long. The longer it takes the more rarely it is begun, so that it never
+        takes more than a part of the time.
         """
         now = time.monotonic()
         is_old = self._kept is None or self._kept[0] != version
         if self._reading is None and is_old and now - self._ended >= REST * self._took:
             self._reading = asyncio.create_task(self._read(version, read))
-        if self._reading is not None:
+        if self._reading is not None and self._took <= PROMPT_SECONDS:
             await asyncio.wait([self._reading], timeout=PROMPT_SECONDS)
         return self._kept[1] if self._kept is not None else None
 

@@ -1,6 +1,7 @@
 """A read of all clients is shared by those who ask for it, and keeps none of them waiting."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,11 +15,12 @@ class Slow:
 
     def __init__(self) -> None:
         self.begun = 0
-        self.may_end = asyncio.Event()
+        self.has_begun, self.may_end = asyncio.Event(), asyncio.Event()
 
     async def read(self) -> int:
         self.begun += 1
         number = self.begun
+        self.has_begun.set()
         await self.may_end.wait()
         return number
 
@@ -39,6 +41,23 @@ async def test_a_slow_read_goes_on_without_its_callers(monkeypatch: pytest.Monke
     slow.may_end.set()
     monkeypatch.setattr(reads, "PROMPT_SECONDS", 60.0)
     assert (await survey.get(2, slow.read), slow.begun) == (2, 2)
+
+
+async def test_nobody_waits_for_a_read_that_is_known_to_be_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(reads, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(reads, "PROMPT_SECONDS", 60.0)
+    monkeypatch.setattr(reads, "REST", 0.0)
+    survey, slow = Survey[int](), Slow()
+    first = asyncio.create_task(survey.get(1, slow.read))
+    await slow.has_begun.wait()
+    now = 61.0
+    slow.may_end.set()
+    assert await first == 1
+    slow.may_end.clear()
+    async with asyncio.timeout(30):
+        assert await survey.get(2, slow.read) == 1
+    slow.may_end.set()
 
 
 async def test_it_rests_after_a_long_read(monkeypatch: pytest.MonkeyPatch) -> None:

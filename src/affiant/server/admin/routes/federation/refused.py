@@ -1,6 +1,5 @@
 """The platforms' tokens that were refused lately, by issuer and reason."""
 
-from functools import partial
 from typing import Any
 
 from affiant.server.admin.lists import PAGE
@@ -15,25 +14,29 @@ from affiant.storage.entries import OUT_OF_ORDER, AuditRow
 TOKENS = Routes("refused tokens")
 _SCANNED = 10_000  # newest records that are read
 _MOST = 200  # pairs of issuer and reason. Attack: anyone can make up issuers
+_WRITTEN = (b'"refused"', b'"issuer"', b"://")  # in every record that is counted
 _Key = tuple[str, str]
 
 
 @TOKENS("GET /refused-tokens", Role.VIEWER, Reach.TEAMS, answers=list[documents.RefusedTokens], is_long=True)
 async def list_refused_tokens(call: Call, since: Instant = None) -> Any:
     """List the platforms' tokens that were refused, among the newest 10,000 records, by issuer and reason."""
-    log, found, before = call.context.store.audit_log, dict[_Key, dict[str, Any]](), None
-    for _ in range(_SCANNED // PAGE):
-        rows = await call.context.reads.each(partial(log.newest, before=before, limit=PAGE), _read)
-        for _, record in rows:
+    log, found, following = call.context.store.audit_log, dict[_Key, dict[str, Any]](), None
+    before = (await log.head()).number + 1
+    end = before - _SCANNED
+
+    async def fetch() -> list[AuditRow]:
+        nonlocal following
+        rows, following = await log.search(_WRITTEN, before=before, looked=before - end, limit=PAGE)
+        return rows
+
+    while before > end:
+        for record in await call.context.reads.each(fetch, members_of):
             _count(found, record, since or 0.0)
-        if len(rows) < PAGE or (since is not None and _at(rows[-1][1]) < since - OUT_OF_ORDER):
+        if following is None or (since is not None and _at(members_of(following)) < since - OUT_OF_ORDER):
             break
-        before = rows[-1][0]
+        before = following.number + 1
     return list(found.values())
-
-
-def _read(row: AuditRow) -> tuple[int, dict[str, Any]]:
-    return row.number, members_of(row)
 
 
 def _at(record: dict[str, Any]) -> float:
