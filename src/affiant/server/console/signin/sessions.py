@@ -33,6 +33,7 @@ class Visitor(Value, frozen=True):
     teams: frozenset[str] | None  # whose clients, APIs and trusts it sees and changes; None for all
     session: str  # the id, which is not secret
     csrf: str  # a digest of the session's secret, for the forms of its pages
+    by_link: bool = False  # whether the session began with a link, not with a passkey
 
     @property
     def principal(self) -> Principal:
@@ -76,7 +77,7 @@ class Sessions:
             await self._store.sessions.touch(session.id, int(now))
         role = Role(user.role)
         teams = frozenset(user.teams) if user.teams and role is not Role.OWNER else None
-        return Visitor(user.name, role, teams, session.id, self._csrf(secret))
+        return Visitor(user.name, role, teams, session.id, self._csrf(secret), by_link=session.passkey is None)
 
     async def begin_with_link(self, link: SignInLink, scope: http.Scope, now: float, audit: Audit) -> bytes:
         """Take the link and begin a session; return the Set-Cookie.

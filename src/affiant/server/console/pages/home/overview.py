@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from affiant.server.admin.roles import Role
 from affiant.server.console.actions.action import see_other
-from affiant.server.console.api import Api
+from affiant.server.console.api import Api, at
+from affiant.server.console.origins import Origins
 from affiant.server.console.pages.home import chart, figures, first
 from affiant.server.console.pages.page import page
 from affiant.server.console.rendering import build_link
@@ -42,7 +43,15 @@ async def show_overview(view: View) -> Answer:
         chosen=name,
         spans=SPANS,
         attention=attention,
+        wants_passkey=not parts and await _wants_passkey(view),
     )
+
+
+async def _wants_passkey(view: View) -> bool:
+    """Whether a visitor with a link could make his first passkey here."""
+    if not view.visitor.by_link or Origins(view.issuer).obstacle(view.scope):
+        return False
+    return not await view.api.get(at("/users/{}/passkeys", view.visitor.name))
 
 
 async def _counts(api: Api, span: Span, now: float) -> Counts:
