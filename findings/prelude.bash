@@ -18,6 +18,35 @@ node_with() {
     npm install --silent --no-audit --no-fund --prefix "$here" "$@" >/dev/null
 }
 
+# chromium_with PACKAGE@VERSION...: the same, and Chromium (for x86-64; it needs the libraries that Debian's has), with
+# chromium.mjs: open(HOST) is a page at http://HOST:PORT, of a server that sends answers.body and answers.headers
+chromium_with() {
+    node_with @sparticuz/chromium@153.0.0 playwright-core@1.65.1 "$@"
+    export TMPDIR="$here"
+    cat > "$here/chromium.mjs" <<'JS'
+import http from "node:http";
+import packed from "@sparticuz/chromium";
+import { chromium } from "playwright-core";
+
+export const answers = { body: "<!doctype html>", headers: {}, hear() {} };
+const server = http.createServer((request, response) => {
+  answers.hear(request);
+  response.writeHead(200, { "content-type": "text/html", ...answers.headers });
+  response.end(answers.body);
+});
+await new Promise((done) => server.listen(0, "::", done));
+const browser = await chromium.launch({
+  executablePath: await packed.executablePath(), args: ["--headless", "--no-sandbox"],
+});
+
+export async function open(host) {
+  const page = await browser.newPage();
+  await page.goto(`http://${host}:${server.address().port}/`);
+  return page;
+}
+JS
+}
+
 # debian_with PACKAGE...: Debian packages, unpacked below $here/root and not installed
 debian_with() {
     (cd "$here" && apt-get download -qq "$@" >/dev/null 2>&1 && for deb in *.deb; do dpkg -x "$deb" root; done)
