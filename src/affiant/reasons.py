@@ -323,6 +323,8 @@ class Reason(Enum):
         "Fix the failure first (affiant explain), then wait as Retry-After says. A request with a valid proof is always accepted.", "RFC 6585 4")
     LIMIT_TOKENS = Row("limit.tokens", 429, "temporarily_unavailable", 0, "this client sends too many requests",
         "Use each token until it expires instead of requesting one per call, and wait as Retry-After says.", "RFC 6585 4")
+    LIMIT_BUDGET = Row("limit.budget", 429, "temporarily_unavailable", 0, "this client has used up its token budget of this hour",
+        "Use each token until it expires, and wait as Retry-After says: the next hour has a new budget. For the operator, affiant client update NAME --token-budget N gives it more.", "RFC 6585 4")
     STORE = Row("server.store_unavailable", 503, "temporarily_unavailable", 0, "the server cannot record its decision now, so it issues nothing",
         "Send the request again in a moment, with a new assertion.", "RFC 9110 15.6.4")
     SIGNER = Row("server.signer_unavailable", 503, "temporarily_unavailable", 0, "the server cannot sign now, so it issues nothing",

@@ -178,6 +178,12 @@ async def _first_refresh(bench: Bench) -> str:
     return str((await bench.good(bench.signed("refreshing")))["refresh_token"])
 
 
+async def _over_budget(bench: Bench) -> Request:
+    await bench.change_client("c1", token_budget=1, budget="enforce")
+    await bench.good(post())
+    return bench.signed()
+
+
 async def _refresh_expired(bench: Bench) -> Request:
     token = await _first_refresh(bench)
     bench.clock.now += REFRESH_IDLE
@@ -239,6 +245,7 @@ AFTER: dict[Reason, Send] = {
     Reason.RESOURCE_ALGORITHMS: _different_algorithms,
     Reason.RESOURCE_TYPES: _different_types,
     Reason.RESOURCE_ALGORITHM: _not_for_fapi,
+    Reason.LIMIT_BUDGET: _over_budget,
     Reason.REFRESH_EXPIRED: _refresh_expired,
     Reason.REFRESH_REUSED: _refresh_reused,
     Reason.REFRESH_REVOKED: _refresh_revoked,

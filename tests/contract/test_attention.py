@@ -184,3 +184,32 @@ async def test_a_name_is_one_word_of_the_command(store: Store) -> None:
     await store.clients.add(_client("a&b!c", token_endpoint_auth_method="client_secret_basic"))
     (item,) = (await _attention(store))["items"]
     assert shlex.split(item["fix"])[3] == "a&b!c"
+
+
+async def test_clients_beyond_their_budget(store: Store) -> None:
+    """Observed or enforced, in this hour or the last one; observed breaches of it are in no other finding."""
+    for name, budget in (("seen", 600), ("held", 10), ("late", 5), ("within", 3000), ("free", None)):
+        await store.clients.add(_client(name, token_budget=budget))
+        await store.key_uses.add([KeyUse(name, "t", 1, NOW, NOW)])
+    await store.clients.add(_client("off", token_budget=1, enabled=False))
+    refused = _count(REFUSED, 2, "held", "limit.budget")
+    issued = [_count(ISSUED, number, name) for name, number in (("seen", 812), ("held", 10), ("off", 9))]
+    late = _count(ISSUED, 7, "late", at=_HOUR - 3600)
+    others = [_count(ISSUED, 812, name) for name in ("within", "free")]
+    observed = _count(OBSERVED, 212, "seen", "limit.budget", DAY)
+    await store.counts.add([refused, *issued, late, *others, _count(REFUSED, 99, "late", "key.unknown"), observed])
+    found = [item for item in (await _attention(store))["items"] if item["kind"] not in ("no_cache", "refused_often")]
+    assert {(item["kind"], item["subject"], item["sentence"]) for item in found} == {
+        ("over_budget", "seen", "asked for 812 tokens in this hour, its budget is 600"),
+        ("over_budget", "held", "asked for 12 tokens in this hour, its budget is 10: 2 were refused"),
+        ("over_budget", "late", "asked for 7 tokens in the last hour, its budget is 5"),
+    }
+    assert found[0]["figures"].keys() == {"asked", "budget", "refused"}
+    async with asking(store) as http:
+        shown = (await http.get("/clients/seen")).json()
+    assert (shown["over_budget"], shown["token_budget"], shown["budget"]) == (_sentence("seen", found), 600, "observe")
+
+
+def _sentence(subject: str, items: list[dict[str, Any]]) -> str:
+    (sentence,) = [item["sentence"] for item in items if item["subject"] == subject]
+    return str(sentence)

@@ -40,10 +40,12 @@ from affiant.server.registry.key_cache import Fetch
 from affiant.server.registry.late_fetch import LateFetcher
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request.background import Background, Piece, Write
-from affiant.server.request.counts import PURGE_SECONDS, Counts
+from affiant.server.request.counting import budgets
+from affiant.server.request.counting.budgets import Budgets
+from affiant.server.request.counting.counts import PURGE_SECONDS, Counts
+from affiant.server.request.counting.uses import Uses
 from affiant.server.request.endpoint import Context, Endpoint
 from affiant.server.request.limits import Limits, Rates
-from affiant.server.request.uses import Uses
 from affiant.server.settings import Options, Setting
 from affiant.server.token.binding import Proofs
 from affiant.server.token.endpoint import TokenEndpoint
@@ -202,8 +204,8 @@ class _Parts:
         self.remote_keys, self.trust_keys = RemoteKeys(fetch), trust_keys or TrustKeys(fetch)
         self.feeds = FollowedFeeds(self.trust_keys, _for_feeds(fetch), store=store, clock=clock)
         self.uses, self.counts = Uses(store.key_uses), Counts(store.counts, self.directory.knows)
-        self.inquiry, self.ending = Inquiry(store.ledger, clock), asyncio.Event()
-        self.signers = Signers(self.directory, store, vault, clock=clock)
+        self.inquiry, self.budgets = Inquiry(store.ledger, clock), Budgets(self.counts, store.counts, clock)
+        self.signers, self.ending = Signers(self.directory, store, vault, clock=clock), asyncio.Event()
         self.authenticator = Authenticator(
             self.directory,
             master_key,
@@ -239,6 +241,7 @@ class _Parts:
             signers=self.signers,
             master_key=key,
             lifetime=options.access_token_lifetime,
+            budgets=self.budgets,
         )
 
     def _exchange(self) -> TokenExchange:
@@ -267,6 +270,7 @@ class _Parts:
         return [
             Write("key uses", self.uses.write),
             Write("counts", self.counts.write),
+            ("budgets", self.budgets.look, budgets.LOOK_SECONDS),
             ("history", partial(self.counts.purge, self.clock), PURGE_SECONDS),
             _keeper(self.store, self.vault, self.options.calendar, self.clock),
             ("signature", self.signers.prove, PROVE_SECONDS),

@@ -89,6 +89,8 @@ class Client:
     contact: str | None = None  # whom to ask
     labels: tuple[str, ...] = ()
     administers: tuple[str, ...] = ()  # teams, as a caller of the admin API; empty: all
+    token_budget: int | None = None  # access tokens per clock hour (UTC); None: no budget
+    budget: str = "observe"  # or enforce
     enabled: bool = True
     created_at: int = 0
 

@@ -65,6 +65,8 @@ class ClientMembers(TypedDict, total=False):
     observe: tuple[str, ...]
     kind: str
     owner: str | None
+    token_budget: int | None
+    budget: str
     blueprint: str | None
     delegates_to: tuple[str, ...] | None
     enabled: bool

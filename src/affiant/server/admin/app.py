@@ -27,9 +27,9 @@ from affiant.server.admin.roles import Principal, Role
 from affiant.server.admin.routes import ALL, operation
 from affiant.server.admin.routes.operation import Operation, Reach
 from affiant.server.request import http
+from affiant.server.request.counting.uses import Uses
 from affiant.server.request.endpoint import Context, Recorder
 from affiant.server.request.notes import Request
-from affiant.server.request.uses import Uses
 from affiant.server.token.active import is_revoked
 
 Authenticate = Callable[[http.Scope, float], Awaitable[Principal]]

@@ -130,6 +130,9 @@ class UsedClient(Client):
     advice: str | None = Field(
         default=None, description="how to ask less often, for a client that asks for a token on every call"
     )
+    over_budget: str | None = Field(
+        default=None, description="that it asked for more tokens than its `token_budget`, in this hour or the last one"
+    )
 
 
 class ChangedClient(Client):

@@ -27,10 +27,10 @@ from affiant.server.console.signin import Sessions, Visitor
 from affiant.server.console.signin.entry import Entry, Parts
 from affiant.server.console.view import HTML, Form, View
 from affiant.server.request import http
+from affiant.server.request.counting.uses import Uses
 from affiant.server.request.endpoint import Context, Recorder, remedy_headers
 from affiant.server.request.http import Answer
 from affiant.server.request.notes import Request
-from affiant.server.request.uses import Uses
 
 # One module makes elements of HTML, and of the console's own pages alone (static/swap.js, policy `affiant`).
 _POLICY = (

@@ -469,6 +469,7 @@ _ROWS = {
     Reason.EXCHANGE_NOT_DELEGABLE: Row(_delegates),
     Reason.DPOP_MISSING: Row(options=lambda _, __, client: None if client.demands.binds else "--dpop optional"),
     Reason.CERTIFICATE_MISSING: Row(options=_certificate_options),
+    Reason.LIMIT_BUDGET: Row(options=lambda _, __, ___: "--budget observe"),
     Reason.GRANT_NOT_ALLOWED: Row(options=_grant_options),
     Reason.SCOPE_MALFORMED: Row(_scope_spelling),
     Reason.SCOPE_NOT_ALLOWED: Row(_scope, _scope_options),

@@ -266,6 +266,19 @@ CLIENT = Table[Client](
         option="--access-token-lifetime",
         metavar="SECONDS",
     ),
+    Member(
+        "token_budget",
+        kinds.BUDGET,
+        "access tokens that it may get in an hour (UTC); 0 for any number",
+        option="--token-budget",
+        metavar="NUMBER",
+    ),
+    Member(
+        "budget",
+        Choice(("observe", "enforce")),
+        "whether a token more than its budget is only recorded, or refused",
+        option="--budget",
+    ),
     Member("kind", Choice(names.CLIENT_KINDS), "service, or agent: a program that acts on its own", option="--kind"),
     Member("owner", kinds.VISIBLE, "person or team that answers for it", option="--owner", metavar="NAME"),
     Member(

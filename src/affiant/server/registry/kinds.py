@@ -325,6 +325,7 @@ TYPES = Names(matching(authorization_details.TYPE, "a type: printable ASCII char
 GRANTS = Names(Choice(GRANT_TYPES), least=1, most=len(GRANT_TYPES))
 RULES = Names(Choice(assertion.RULES), most=len(assertion.RULES))
 SIGNING_ALG = Choice((*ASYMMETRIC, SERVERS_CHOICE), none=SERVERS_CHOICE)
+BUDGET = Number(1, 10**9, "tokens per hour", "no budget", "none")
 FLAG, LIFETIME, CONDITIONS = Flag(), seconds(), Conditions()
 
 

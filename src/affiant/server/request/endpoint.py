@@ -19,12 +19,12 @@ from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
+from affiant.server.request.counting.uses import Uses
 from affiant.server.request.deadline import REQUEST_SECONDS, Deadline
 from affiant.server.request.description import Description
-from affiant.server.request.limits import Limited, Limits
+from affiant.server.request.limits import Later, Limited, Limits
 from affiant.server.request.notes import REFUSED, Request
 from affiant.server.request.refused_tokens import RefusedTokens
-from affiant.server.request.uses import Uses
 from affiant.storage.entries import Entry, Outcome, RefreshToken, Revocation, Rotation
 from affiant.storage.ports import Ledger
 
@@ -302,7 +302,7 @@ def remedy_headers(refusal: Rejected) -> list[tuple[bytes, bytes]]:
     """Return the header that says how or when the request may succeed."""
     if refusal.reason is Reason.METHOD:
         return [(b"allow", refusal.expected.encode("ascii"))]
-    if isinstance(refusal, Limited):
+    if isinstance(refusal, Later):
         return [(b"retry-after", b"%d" % refusal.retry_after)]
     if refusal.reason.value.status == 503:  # noqa: PLR2004 - RFC 9110 section 15.6.4
         return [(b"retry-after", b"1")]

@@ -58,12 +58,16 @@ class Rates:
     tokens: Rate = Rate(10_000, 50.0)
 
 
-class Limited(Rejected):
-    """Too many requests; `retry_after` is in seconds."""
+class Later(Rejected):
+    """A refusal that ends by itself; `retry_after` is in seconds."""
 
-    def __init__(self, reason: Reason, retry_after: float) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: Reason, retry_after: float, *, expected: str = "", got: str = "") -> None:
+        super().__init__(reason, expected=expected, got=got)
         self.retry_after: int = max(1, int(retry_after) + 1)
+
+
+class Limited(Later):
+    """Too many requests: nothing is written, and no jti is used up."""
 
 
 class Limits:

@@ -94,6 +94,12 @@ class Notes(msgspec.Struct):
         """Note the authenticated client."""
         self.caller, self.claim = caller, caller.claim
 
+    def observe(self, reason: Reason) -> None:
+        """Note a rule that the authenticated client broke, and that is only observed for it."""
+        if self.caller is not None:
+            observed = (*self.caller.observed, reason.code)
+            self.caller = msgspec.structs.replace(self.caller, observed=observed)
+
 
 class Request(Value, frozen=True):
     """One HTTP request to an endpoint."""

@@ -16,6 +16,7 @@ from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
+from affiant.server.request.counting.budgets import Budgets
 from affiant.server.request.description import Description
 from affiant.server.request.endpoint import Context
 from affiant.server.request.notes import Request
@@ -44,8 +45,10 @@ class TokenEndpoint(ClientEndpoint):
         signers: Signers,
         master_key: MasterKey,
         lifetime: int,
+        budgets: Budgets,
     ) -> None:
         super().__init__(context, authenticator)
+        self._budgets = budgets
         self._directory = directory
         self._grants = {grant.grant_type: grant for grant in grants}
         self.proofs = proofs
@@ -57,11 +60,14 @@ class TokenEndpoint(ClientEndpoint):
         form = await self.read_form(request)
         decision = await self.decide(form, request)
         await self.check_limits(request)
+        client = decision.caller.client
+        self._budgets.check(client, request)
         signer = await self._signers.get(decision.granted.signing_alg)
         issued = await issue(decision, issuer=self._issuer, signer=signer, master_key=self._master_key, now=request.now)
         request.notes.token = issued.jti
         # One commit: the jti is claimed, and the audit record and the state of the refresh token are written.
         await self.commit(request, new_refresh=issued.new_refresh, rotation=issued.rotation)
+        self._budgets.count(client, request)
         return http.Answer(200, issued.response, self._headers(decision.caller))
 
     async def decide(self, form: Form, request: Request) -> Decision:

@@ -34,7 +34,7 @@ from affiant.server.admin.routes.operation import (
     Reach,
     Routes,
 )
-from affiant.server.admin.routes.usage import used
+from affiant.server.admin.routes.usage import budgets, used
 from affiant.server.admin.routes.usage.used import Used
 from affiant.server.explain import near
 from affiant.server.registry import clients, fields, kinds
@@ -151,7 +151,8 @@ async def show_client(call: Call, client_id: ClientId) -> Any:
     shown = changes.tagged(call, views.client(found, call.now))
     uses = await used.find(call, [client_id])
     asking = await used.find_asking(call, [client_id])
-    return used.with_use(shown, uses[client_id], asking.get(client_id))
+    over = (await budgets.find(call, [found])).get(client_id)
+    return used.with_use(shown, uses[client_id], asking.get(client_id), over.sentence if over is not None else None)
 
 
 @CLIENTS("PATCH /clients/{client_id}", Role.OPERATOR, Reach.TEAMS, answers=documents.ChangedClient, refuses=OF_CHANGES)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from shlex import quote
 
+from affiant.reasons import Reason
 from affiant.server.admin.calls import Call
 from affiant.server.admin.routes.usage import used
 from affiant.server.admin.routes.usage.finding import (
@@ -17,7 +18,7 @@ from affiant.server.admin.routes.usage.finding import (
     Figures,
     Finding,
 )
-from affiant.server.request.counts import AGES
+from affiant.server.request.counting.counts import AGES
 from affiant.storage.history.counts import AGE, ISSUED, OBSERVED, REFUSED, Selection
 
 TOP = 50  # clients that each detector looks at
@@ -88,6 +89,8 @@ async def _skewed(call: Call) -> list[Finding]:
 
 async def _breaking(call: Call) -> list[Finding]:
     counts = await _top(call, used.days(call.now, 7), OBSERVED)
+    for codes in counts[OBSERVED].values():
+        del codes[Reason.LIMIT_BUDGET.code]  # OVER_BUDGET says more of it
     return [
         Finding(
             WOULD_BREAK,
@@ -99,6 +102,7 @@ async def _breaking(call: Call) -> list[Finding]:
             f"affiant client check {quote(client_id)}",
         )
         for client_id, codes in counts[OBSERVED].items()
+        if codes
     ]
 
 

@@ -8,8 +8,8 @@ from typing import Final, Literal, get_args
 
 # The most urgent first: what stops a service, what makes it fail now, what wastes, what is weak, what can go.
 Trouble = Literal[
-    "key_ends", "signing_key_due", "trust_keys_old", "refused_often", "clock_skewed", "no_cache", "would_break",
-    "shared_secret", "unused",
+    "key_ends", "signing_key_due", "trust_keys_old", "refused_often", "clock_skewed", "no_cache", "over_budget",
+    "would_break", "shared_secret", "unused",
 ]  # fmt: skip
 RANKED: Final[tuple[str, ...]] = get_args(Trouble)
 KEY_ENDS: Final = "key_ends"
@@ -18,6 +18,7 @@ TRUST_KEYS_OLD: Final = "trust_keys_old"
 REFUSED_OFTEN: Final = "refused_often"
 CLOCK_SKEWED: Final = "clock_skewed"
 NO_CACHE: Final = "no_cache"
+OVER_BUDGET: Final = "over_budget"
 WOULD_BREAK: Final = "would_break"
 SHARED_SECRET: Final = "shared_secret"  # noqa: S105 - a name
 UNUSED: Final = "unused"

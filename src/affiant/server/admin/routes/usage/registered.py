@@ -8,10 +8,12 @@ from shlex import quote
 from affiant.oauth import names
 from affiant.server.admin import views
 from affiant.server.admin.calls import Call
-from affiant.server.admin.routes.usage import used
+from affiant.server.admin.routes.usage import budgets, used
+from affiant.server.admin.routes.usage.budgets import Spending
 from affiant.server.admin.routes.usage.finding import (
     DAY_SECONDS,
     KEY_ENDS,
+    OVER_BUDGET,
     SHARED_SECRET,
     SIGNING_KEY_DUE,
     TRUST_KEYS_OLD,
@@ -32,14 +34,18 @@ async def scan(call: Call, found: Scan) -> None:
     """Judge every client, in pages and slices."""
     after = ""
 
-    async def fetch() -> list[tuple[Client, Used]]:
+    async def fetch() -> list[tuple[Client, Used, Spending | None]]:
         clients = await call.whole.clients.list(after=after, limit=_PAGE)
         uses = await used.find_last(call, [client.client_id for client in clients])
-        return [(client, uses[client.client_id]) for client in clients]
+        over = await budgets.find(call, clients)
+        return [(client, uses[client.client_id], over.get(client.client_id)) for client in clients]
 
-    def judge(row: tuple[Client, Used]) -> str:
-        for finding in _judge(*row, call.now):
+    def judge(row: tuple[Client, Used, Spending | None]) -> str:
+        client, use, spending = row
+        for finding in _judge(client, use, call.now):
             found.add(finding)
+        if spending is not None and client.enabled:
+            found.add(_spends(client, spending))
         return row[0].client_id
 
     while names_read := await call.context.reads.each(fetch, judge):
@@ -61,6 +67,19 @@ def _judge(client: Client, use: Used, now: int) -> Iterator[Finding]:
         sentence = f"was not used for {days:,} days" if use.last_at else f"was never used, in {days:,} days"
         fix = f"affiant client disable {quote(client.client_id)}"
         yield Finding(UNUSED, "client", client.client_id, sentence, days, {"days": days}, fix, client.team)
+
+
+def _spends(client: Client, spending: Spending) -> Finding:
+    return Finding(
+        OVER_BUDGET,
+        "client",
+        client.client_id,
+        spending.sentence,
+        spending.asked / spending.budget,
+        {"asked": spending.asked, "budget": spending.budget, "refused": spending.refused},
+        f"affiant client show {quote(client.client_id)}",
+        client.team,
+    )
 
 
 def _end(client: Client, now: int) -> int | None:

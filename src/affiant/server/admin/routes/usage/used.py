@@ -136,10 +136,12 @@ async def find_asking(call: Call, client_ids: Sequence[str]) -> dict[str, Asking
     return found
 
 
-def with_use(shown: documents.Client, used: Used, asking: Asking | None = None) -> documents.UsedClient:
+def with_use(
+    shown: documents.Client, used: Used, asking: Asking | None = None, over_budget: str | None = None
+) -> documents.UsedClient:
     """Return the document of a client with its use."""
     advice = asking.sentence if asking is not None and asking.is_too_often else None
-    return documents.UsedClient(**shown.model_dump(), **used.members(), advice=advice)
+    return documents.UsedClient(**shown.model_dump(), **used.members(), advice=advice, over_budget=over_budget)
 
 
 def _lifetime(call: Call, client: Client, identifier: str) -> int:

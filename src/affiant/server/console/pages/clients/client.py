@@ -137,6 +137,9 @@ def _limits(client: Client) -> list[str]:
     said = []
     if client["access_token_lifetime"]:
         said.append(f"its tokens live {client['access_token_lifetime']:,} s at most")
+    if client["token_budget"]:
+        then = "a token more is refused" if client["budget"] == "enforce" else "more is recorded, not refused"
+        said.append(f"its budget is {client['token_budget']:,} tokens per hour: {then}")
     if client["dpop_bound_access_tokens"]:
         said.append("its tokens are bound to a key (DPoP)")
     if client["tls_client_certificate_bound_access_tokens"]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from affiant.errors import StoreError
-from affiant.server.request import counts as counting
-from affiant.server.request.counts import MAX_STRANGERS, Counts
+from affiant.server.request.counting import counts as counting
+from affiant.server.request.counting.counts import MAX_STRANGERS, Counts
 from affiant.server.request.notes import Request
 from affiant.storage.history.counts import DAY, HOUR, ISSUED, LATENCY, MINUTE, OTHER, REFUSED, SERVER, Count, Selection
 from affiant.storage.memory import MemoryStore

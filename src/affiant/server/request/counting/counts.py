@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -69,6 +69,8 @@ class Counts:
         self._rows: dict[_Key, int] = {}  # until they are written
         self._strangers: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
+        self.between_writes = asyncio.Lock()  # while it is held, the store has what `wrote` got, and no more
+        self.wrote: Callable[[Sequence[Count]], None] = lambda _: None  # takes what was written
 
     def count(self, request: Request, reason: str | None = None, credential: str | None = None) -> None:
         """Count a decision: a refusal, if it has a reason; `credential` proved the client, and counts as used."""
@@ -147,7 +149,10 @@ class Counts:
         waiting = sorted(self._rows)
         for start in range(0, len(waiting), ROWS):
             keys = waiting[start : start + ROWS]
-            await self._counts.add([_row(key, self._rows[key]) for key in keys])
+            rows = [_row(key, self._rows[key]) for key in keys]
+            async with self.between_writes:
+                await self._counts.add(rows)
+                self.wrote(rows)
             for key in keys:
                 del self._rows[key]
             if self._rows:

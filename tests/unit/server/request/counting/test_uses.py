@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from affiant.errors import StoreError
-from affiant.server.request.uses import Uses
+from affiant.server.request.counting.uses import Uses
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import KeyUse
 
