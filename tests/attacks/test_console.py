@@ -293,6 +293,15 @@ async def test_a_stolen_cookie_ends_with_the_session(bench: Bench) -> None:
     assert [(await browser.see()).status for browser in (idle, old)] == [303, 303]
 
 
+async def test_a_page_left_open_keeps_nobody_signed_in(bench: Bench) -> None:
+    """Its parts refresh themselves, which is no use of the session."""
+    browser = await sign_in(bench)
+    for _ in range(3):
+        assert (await browser.see("/settings", query=b"parts=health")).status == 200
+        bench.clock.advance(rules.IDLE_SECONDS // 3)
+    assert (await browser.see("/settings", query=b"parts=health")).status == 303
+
+
 @pytest.mark.attack(295)
 async def test_markup_of_names_stays_text(bench: Bench) -> None:
     """The label of a passkey and the agent of a session are whatever somebody sent."""

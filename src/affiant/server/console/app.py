@@ -47,6 +47,7 @@ HEADERS = [
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=()"),
 ]  # fmt: skip
 PATH = "/console"  # below the issuer
+PARTS = "parts"  # of the query of a page that refreshes itself (static/refresh.js)
 _ACTIONS = "/actions/"
 
 
@@ -90,7 +91,9 @@ class Console(Recorder):
             entered = await self._entry.answer(request, path)
             if entered is not None:
                 return entered
-            visitor = await self._sessions.find(request.scope, request.now)
+            # A page that was left open reads its parts again: no use of the session, which would never end.
+            is_use = not Form.parse(request.scope["query_string"].decode("latin-1")).has(PARTS)
+            visitor = await self._sessions.find(request.scope, request.now, is_use=is_use)
             if visitor is None:
                 return self._sign_in(request)
             form = await self._read_form(request, visitor)

@@ -24,7 +24,7 @@ class _Given:
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
 
-    async def find(self, *_: object) -> Visitor:
+    async def find(self, *_: object, **__: object) -> Visitor:
         return self._visitor
 
 

@@ -32,7 +32,11 @@ async function refresh() {
   const ids = document.hidden || isPaused ? [] : due(now).map((part) => part.id);
   for (const id of ids) read.set(id, now);
   try {
-    if (ids.length) failures = (await swap(here(ids), ids)).ok ? 0 : failures + 1;
+    if (ids.length) {
+      const { ok, redirected } = await swap(here(ids), ids);
+      if (redirected) location.reload(); // the session has ended
+      failures = ok ? 0 : failures + 1;
+    }
   } catch {
     failures += 1;
   }
