@@ -45,6 +45,10 @@ class Answer(Value, frozen=True):
     trace_id: str
 
 
+class Gone(Exception):
+    """The browser went away before its page was made, and takes no answer."""
+
+
 class Refusal(Exception):
     """A request that the admin API has refused; the attributes are those of its problem details (RFC 9457)."""
 
@@ -121,6 +125,8 @@ class Api:
             received.extend(message.get("body", b""))
 
         await self._endpoint(self._build(method, path, query, headers), _once(body or b"", self._receive), send)
+        if not sent:  # a long read ends without an answer when its reader disconnects
+            raise Gone
         document = msgspec.json.decode(bytes(received)) if received else None
         if status >= 400:  # noqa: PLR2004 - RFC 9110 section 15.5
             raise Refusal(document if isinstance(document, dict) else {"status": status})

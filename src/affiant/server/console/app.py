@@ -18,7 +18,7 @@ from affiant.reasons import Reason
 from affiant.server.admin.calls import AdminContext
 from affiant.server.console import static
 from affiant.server.console.actions import action
-from affiant.server.console.api import Gate, Refusal
+from affiant.server.console.api import Gate, Gone, Refusal
 from affiant.server.console.origins import Origins
 from affiant.server.console.pages import page, stream
 from affiant.server.console.pages.events.live import Live
@@ -78,6 +78,8 @@ class Console(Recorder):
         request = self.begin(scope, receive)
         try:
             answer = await self._answer(request, path)
+        except Gone:
+            return
         except Exception as error:  # noqa: BLE001 - every failure is recorded and answered
             answer = await self.fail(request, error)
         headers = [*HEADERS, (b"x-trace-id", request.trace_id.encode("ascii"))]

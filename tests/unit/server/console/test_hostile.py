@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.admin import ISSUER, NOW
 from tests.attacks.test_teams import KEY, fill
+from tests.unit.server.console.conftest import Desk
 from tests.unit.server.console.visits import CSRF, Visit, text, visit
 
 from affiant.jose import compact, keys
@@ -101,3 +102,22 @@ async def test_a_name_is_no_other_route(visitor: Visit) -> None:
                 one for one in OPERATIONS if one.pattern.fullmatch(at("/audit/{}", segment)) and "{" not in one.path
             ]
             assert found == []
+
+
+async def test_a_browser_that_goes_away_is_no_fault(desk: Desk) -> None:
+    """A page whose lists are not read to the end has no answer, and the log has no fault."""
+    sent = list[object]()
+
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    for path in ("/clients", "/audit"):
+        raw, headers = f"/console{path}", [(b"cookie", desk.cookie.encode()), (b"host", b"as.example")]
+        scope = {"type": "http", "method": "GET", "path": raw, "raw_path": raw.encode(), "query_string": b"",
+                 "headers": headers, "client": ("192.0.2.1", 1), "asgi": {}}  # fmt: skip
+        await desk.console(scope, gone, send)
+    assert not sent
+    assert "No record is chosen" in await desk.see("/activity?outcome=refused")
