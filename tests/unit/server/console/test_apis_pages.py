@@ -92,6 +92,14 @@ def test_no_snippet_has_what_would_be_escaped(scope: str) -> None:
     assert protect.fill(protect.choose("flask"), "https://as.example", api) is None
 
 
+async def test_a_probe_is_for_a_client_of_the_api() -> None:
+    store = await _store()
+    await store.apis.add(Api("https://x", "x", ("orders.write",), is_default=False, created_at=NOW))
+    assert "affiant token -c billing.affiant.json" in text(await visit(store).get(f"{PAGE}?tab=probe"))
+    page = await visit(store).get(f"/apis/{quote('https://x', safe='')}?tab=probe")
+    assert "affiant token -c other.affiant.json" in text(page)
+
+
 def test_a_probe_runs_and_marks() -> None:
     """The commands, by a shell in which `affiant` prints a token and `curl` answers as an API would."""
     probe = probing.build({"identifier": ORDERS, "scopes": []}, f"{ORDERS}/x?a='b", "billing", "https://other.example")

@@ -51,14 +51,20 @@ async def _tab(view: View, api: dict[str, Any], tab: str) -> dict[str, Any]:
         chosen = protect.choose(view.query.text("with"))
         return {"snippets": protect.snippets(), "chosen": chosen, "filled": protect.fill(chosen, view.issuer, api)}
     if tab == "probe":
-        names = [view.query.text(name) for name in ("url", "client_id", "other")]
-        return {"probe": probing.build(api, *names)}
+        url, client_id, other = (view.query.text(name) for name in ("url", "client_id", "other"))
+        return {"probe": probing.build(api, url, client_id or await _holder(view, api), other)}
     if tab == "settings":
         return {"fields": members.fields([fields.API.rows["name"], *ROWS], api)}
     grants = await view.api.get(
         "/grants", resource=api["identifier"], limit=_HOLDERS, cursor=view.query.maybe("cursor")
     )
     return {"following": grants["next"], "by_scope": _by_scope(api, grants["items"])}
+
+
+async def _holder(view: View, api: dict[str, Any]) -> str:
+    """Return a client that may ask for tokens of this API, or nothing."""
+    grants = await view.api.get("/grants", resource=api["identifier"], limit=1)
+    return str(grants["items"][0]["client_id"]) if grants["items"] else ""
 
 
 def _by_scope(api: dict[str, Any], grants: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
