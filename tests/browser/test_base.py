@@ -37,5 +37,5 @@ def test_two_tabs(enter: Enter) -> None:
     fresh.get_by_role("button", name="Disable the client").click()
     stale.get_by_role("button", name="Disable").click()
     stale.get_by_role("button", name="Disable the client").click()
-    expect(stale.get_by_role("alert")).to_contain_text("it was changed since it was read")
+    expect(stale.get_by_role("alert")).to_contain_text("it was changed in the meantime")
     visit.expect("412")

@@ -97,7 +97,7 @@ def test_stale_tab_overwrites_nothing(enter: Enter) -> None:
     fresh.get_by_role("button", name="Save").click()
     stale.get_by_label("Owner").fill("somebody else")
     stale.get_by_role("button", name="Save").click()
-    expect(stale.get_by_role("alert")).to_contain_text("it was changed since it was read")
+    expect(stale.get_by_role("alert")).to_contain_text("it was changed in the meantime")
     expect(stale.get_by_label("Owner")).to_have_value("somebody else")
     assert visit.server.affiant("client", "show", "shared")["owner"] == "payments"
     visit.expect("412")

@@ -212,7 +212,7 @@ def _jku(refusal: Rejected, _: Facts) -> Fix:
 
 
 def _audience(refusal: Rejected, facts: Facts) -> Fix:
-    got = f"; it is {refusal.got}" if refusal.got else ""
+    got = f"; the assertion has {refusal.got}" if refusal.got else ""
     return Fix(f'claims["aud"] = {quoted(facts.issuer)}', f"the audience is the issuer, exactly{got}")
 
 
