@@ -253,6 +253,8 @@ async def test_of_many_that_send_a_link_one_is_signed_in(durable: Bench) -> None
         ("/console.evil.example", "/console/"),
         ("/consolex/", "/console/"),
         ("/token", "/console/"),
+        ("/console/../token", "/console/"),
+        ("/console/.%2E//evil.example", "/console/"),
         ("/%2f/evil.example", "/console/"),
         ("/console/\r\nset-cookie: a=b", "/console/"),
         ("/console/\t/evil", "/console/"),

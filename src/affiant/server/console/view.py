@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
@@ -106,4 +106,6 @@ def below(base: str, wanted: str) -> str:
     if not wanted.startswith(f"{base}/") or "\\" in wanted or not (wanted.isascii() and wanted.isprintable()):
         return f"{base}/"
     parts = urlsplit(wanted)
-    return wanted if not parts.scheme and not parts.netloc else f"{base}/"
+    # And it takes a segment `..`, also an escaped one, for the way out of the console.
+    leaves = any(unquote(segment) in (".", "..") for segment in parts.path.split("/"))
+    return wanted if not parts.scheme and not parts.netloc and not leaves else f"{base}/"
