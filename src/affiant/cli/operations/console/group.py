@@ -59,7 +59,7 @@ def link(name: str | None, expires_in: int, place: Place, **options: Any) -> Non
     if username is None:
         raise click.UsageError("give the name of a user: affiant console link alice")
     wanted = members(_NEW, options)
-    made = place.or_new().run(lambda api: links.make(api, username, wanted, expires_in=expires_in))
+    made = place.run(lambda api: links.make(api, username, wanted, expires_in=expires_in))
     show(made, made["url"], f"signs {made['user']} in, once, until {instant(made['expires_at'])}")
 
 
