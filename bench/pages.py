@@ -98,6 +98,7 @@ def fill_sqlite(path: Path, arguments: argparse.Namespace, master_key: MasterKey
     now = time.time()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA cache_size = -300000")  # 300 MB: pages of the index would be read again and again
         with connection:
             connection.execute("DELETE FROM audit")
             connection.execute("DELETE FROM counts")

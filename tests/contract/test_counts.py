@@ -181,6 +181,8 @@ async def test_the_top_clients_come_first(store: Store) -> None:
     await store.counts.add([_refused(99, "x", client_id="a", at=AT - 3600), _count(99, client_id="d")])
     found = await store.counts.top(Selection(HOUR, AT, AT + 1, kinds=(REFUSED,)), 3)
     assert [(total.client_id, total.count) for total in found] == [("b", 9), ("c", 4), ("a", 3)]
+    assert await store.counts.clients(Selection(HOUR, AT, AT + 1, kinds=(REFUSED,))) == 4
+    assert await store.counts.clients(Selection(HOUR, AT, AT + 1, kinds=(AGE,))) == 0
 
 
 @pytest.mark.parametrize(

@@ -183,12 +183,19 @@ class MemoryCounts:
         return [Total(*key, total) for key, total in sorted(sums.items())]
 
     async def top(self, selection: Selection, limit: int) -> list[Total]:
+        sums = self._newest(selection)
+        ordered = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
+        return [Total(client_id, "", "", total) for client_id, total in ordered[:limit]]
+
+    async def clients(self, selection: Selection) -> int:
+        return len(self._newest(selection))
+
+    def _newest(self, selection: Selection) -> Counter[str]:
         sums: Counter[str] = Counter()
         clients = [count for count in self._found(selection) if count.client_id != SERVER]
         for count in sorted(clients, key=lambda count: -count.at)[:TOP_ROWS]:
             sums[count.client_id] += count.count
-        ordered = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
-        return [Total(client_id, "", "", total) for client_id, total in ordered[:limit]]
+        return sums
 
     async def purge(self, now: int, *, limit: int = 100) -> int:
         with self._lock:

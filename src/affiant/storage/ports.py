@@ -74,6 +74,9 @@ class Counts(Protocol):
     async def totals(self, selection: Selection) -> list[Total]:
         """The sums over the time of a selection, by client, kind and label."""
 
+    async def clients(self, selection: Selection) -> int:
+        """How many clients have a count among those that `top` searches."""
+
     async def top(self, selection: Selection, limit: int) -> list[Total]:
         """The clients with the highest sums over the time, kinds and labels of a selection, at most `limit`.
 

@@ -134,19 +134,17 @@ class SqlCounts:
         return [Total(*row) for row in rows]
 
     async def top(self, selection: Selection, limit: int) -> list[Total]:
-        kinds = selection.kinds
-        # The comparison with '' is written out: only so does the index of the clients' counts fit.
-        found = (
-            "SELECT client_id, count FROM counts"  # noqa: S608 - text of our own
-            " WHERE client_id > '' AND unit = $1 AND at >= $2 AND at < $3"
-            f" AND {among('kind', kinds, after=3)} ORDER BY at DESC LIMIT {TOP_ROWS}"
-        )
+        found, values = _newest_counts(selection)
         query = (
-            f"SELECT client_id, CAST(sum(count) AS bigint) FROM ({found}) AS found"  # noqa: S608 - the same
-            f" GROUP BY client_id ORDER BY 2 DESC, 1 LIMIT ${len(kinds) + 4}"
+            f"SELECT client_id, CAST(sum(count) AS bigint) FROM ({found}) AS found"  # noqa: S608 - text of our own
+            f" GROUP BY client_id ORDER BY 2 DESC, 1 LIMIT ${len(values) + 1}"
         )
-        rows = await self._reads.page(query, selection.unit, selection.since, selection.until, *kinds, limit)
-        return [Total(client_id, "", "", count) for client_id, count in rows]
+        return [Total(client_id, "", "", count) for client_id, count in await self._reads.page(query, *values, limit)]
+
+    async def clients(self, selection: Selection) -> int:
+        found, values = _newest_counts(selection)
+        query = f"SELECT count(DISTINCT client_id) FROM ({found}) AS found"  # noqa: S608 - text of our own
+        return int((await self._reads.page(query, *values))[0][0])
 
     async def list(self, selection: Selection) -> list[Count]:
         rows = await self._of_clients("unit, at, client_id, kind, label, count", selection, "ORDER BY 3, 4, 2, 5")
@@ -162,6 +160,17 @@ class SqlCounts:
             f" AND {among('kind', kinds, after=3)} AND {among('client_id', known, after=3 + len(kinds))} {end}"
         )
         return await self._reads.page(query, unit, since, until, *kinds, *known)
+
+
+def _newest_counts(selection: Selection) -> Statement:
+    unit, since, until, _, kinds = selection
+    # The comparison with '' is written out: only so does the index of the clients' counts fit.
+    query = (
+        "SELECT client_id, count FROM counts"  # noqa: S608 - text of our own
+        " WHERE client_id > '' AND unit = $1 AND at >= $2 AND at < $3"
+        f" AND {among('kind', kinds, after=3)} ORDER BY at DESC LIMIT {TOP_ROWS}"
+    )
+    return query, (unit, since, until, *kinds)
 
 
 def ended_counts(now: int) -> list[Statement]:

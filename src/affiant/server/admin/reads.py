@@ -116,7 +116,7 @@ class Survey(Generic[Result]):
 
     def __init__(self) -> None:
         self._kept: tuple[object, Result] | None = None  # with the version of what was read
-        self._ended, self._took = float("-inf"), 0.0
+        self._begun, self._ended, self._took = 0.0, float("-inf"), 0.0
         self._reading: asyncio.Task[None] | None = None
 
     async def get(self, version: object, read: Callable[[], Awaitable[Result]]) -> Result | None:
@@ -129,20 +129,19 @@ class Survey(Generic[Result]):
         now = time.monotonic()
         is_old = self._kept is None or self._kept[0] != version
         if self._reading is None and is_old and now - self._ended >= REST * self._took:
-            self._reading = asyncio.create_task(self._read(version, read))
+            self._begun, self._reading = now, asyncio.create_task(self._read(version, read))
         if self._reading is not None and self._took <= PROMPT_SECONDS:
-            await asyncio.wait([self._reading], timeout=PROMPT_SECONDS)
+            await asyncio.wait([self._reading], timeout=max(self._begun + PROMPT_SECONDS - now, 0))
         return self._kept[1] if self._kept is not None else None
 
     async def _read(self, version: object, read: Callable[[], Awaitable[Result]]) -> None:
-        began = time.monotonic()
         try:
             self._kept = version, await read()
         except Error as error:  # of the store: the next caller begins it again
             log.warning("a survey failed: %s", error)
         finally:
             self._ended = time.monotonic()
-            self._took = self._ended - began
+            self._took = self._ended - self._begun
             self._reading = None
 
 

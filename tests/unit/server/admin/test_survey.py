@@ -52,6 +52,8 @@ async def test_nobody_waits_for_a_read_that_is_known_to_be_long(monkeypatch: pyt
     first = asyncio.create_task(survey.get(1, slow.read))
     await slow.has_begun.wait()
     now = 61.0
+    async with asyncio.timeout(30):
+        assert await survey.get(1, slow.read) is None
     slow.may_end.set()
     assert await first == 1
     slow.may_end.clear()

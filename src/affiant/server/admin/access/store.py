@@ -136,6 +136,9 @@ class _Counts:
         found = await self._counts.top(selection, TOP_ROWS)
         return [total for total in found if await self._sight.client(total.client_id)][:limit]
 
+    async def clients(self, selection: Selection) -> int:
+        return len(await self.top(selection, TOP_ROWS))
+
     async def totals(self, selection: Selection) -> list[Total]:
         sums: Counter[tuple[str, str, str]] = Counter()
         for row in await self.list(selection):
