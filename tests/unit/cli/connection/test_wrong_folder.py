@@ -38,7 +38,6 @@ MAKES: dict[str, tuple[str, ...]] = {
     "api new": ("orders", "--identifier", URL, "--scope", "x"),
     "invitation new": (),
     "admin bootstrap": (),
-    "console link": ("alice",),
     "apply": ("registry.toml", "--yes"),
     "db migrate": (),
     **{
