@@ -176,7 +176,7 @@ def test_build_one_and_send_it(enter: Enter) -> None:
     page.get_by_role("button", name="Send it to /token").click()
     expect(page.locator("#received")).to_contain_text("HTTP 401")
     visit.expect("401")
-    page.get_by_role("link", name="What the server recorded").click()
+    page.get_by_role("link", name="The record of it").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("assertion.audience")
 
 

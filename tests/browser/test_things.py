@@ -69,7 +69,7 @@ def test_revoked_key_and_token_are_refused_by_the_guard(enter: Enter, shielded: 
     page = visit.go("/tokens")
     page.get_by_label("What").select_option("key")
     page.get_by_label("Which", exact=True).fill(visit.server.key("guarded").public().thumbprint)
-    page.get_by_label("Of which client").fill("guarded")
+    page.get_by_label("Client, for a key").fill("guarded")
     page.get_by_role("button", name="See what it ends").click()
     expect(page.get_by_text("2 tokens of this key were issued in the last hour")).to_be_visible()
     page.get_by_role("button", name="Revoke", exact=True).click()
@@ -118,7 +118,7 @@ def test_rotate_the_signing_key(enter: Enter) -> None:
     before = published()
     page = visit.go("/keys")
     page.get_by_role("button", name="Announce the next key").first.click()
-    expect(page.get_by_role("cell", name="nobody yet")).to_be_visible()
+    expect(page.get_by_role("cell", name="no API yet")).to_be_visible()
     (announced,) = published() - before
     page.get_by_role("button", name="Rotate now").first.click()
     expect(page.get_by_role("heading", name="What this breaks")).to_be_visible()
@@ -147,10 +147,10 @@ def test_verify_the_audit_chain_and_undo(enter: Enter, tmp_path: Path) -> None:
 
 
 def _verify(page: Page, head: str) -> None:
-    page.get_by_label("A head that you noted down earlier").fill(head)
+    page.get_by_label("A head that you saved earlier").fill(head)
     page.get_by_role("button", name="Verify").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("The chain is intact")
-    expect(page.get_by_role("status").first).to_contain_text("none was cut off since")
+    expect(page.get_by_role("status").first).to_contain_text("no record was cut off")
     page.get_by_role("link", name="Back to the log").click()
 
 

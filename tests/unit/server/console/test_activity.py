@@ -36,7 +36,7 @@ async def test_rows(desk: Desk) -> None:
 
 async def test_empty_state_teaches(desk: Desk) -> None:
     assert "affiant client new billing" in await desk.see("/activity")
-    assert "No record is chosen" in await desk.see("/activity?outcome=refused")
+    assert "No record matches" in await desk.see("/activity?outcome=refused")
 
 
 async def test_filters_are_chips(desk: Desk) -> None:

@@ -29,7 +29,7 @@ async def _store() -> MemoryStore:
 
 async def test_register_and_change() -> None:
     ann = visit(MemoryStore())
-    assert "None is registered" in text(await ann.get("/apis"))
+    assert "No API is registered yet" in text(await ann.get("/apis"))
     made = {"identifier": ORDERS, "name": "orders", "scopes": "orders.read orders.write", "signing_alg": "default"}
     await ann.act("api.new", **made)
     page = await ann.get(PAGE)
@@ -44,7 +44,7 @@ async def test_register_and_change() -> None:
     assert "5 minutes" in text(page)
     stale = await ann.act("api.update", **{**form, "access_token_lifetime": "600"})
     assert stale.status_code == 412
-    assert "Another tab" in text(stale)
+    assert "since you opened the page" in text(stale)
 
 
 async def test_undo_gives_no_value_back() -> None:
@@ -57,7 +57,7 @@ async def test_undo_gives_no_value_back() -> None:
 
 async def test_who_holds_its_scopes() -> None:
     page = await visit(await _store()).get(PAGE)
-    assert "orders.read billing orders.write nobody" in text(page)
+    assert "orders.read billing orders.write none" in text(page)
 
 
 async def test_removal_says_what_ends_and_other_roles_cannot() -> None:

@@ -258,7 +258,7 @@ async def test_token_is_previewed(store: Store) -> None:
     assert '"aud": "https://orders.example"' in page
     assert "2 minutes (120 s)" in page
     refused = text(await visit(store).get("/clients/billing?tab=permissions&for=https://none.example"))
-    assert "It would get none" in refused
+    assert "It would get no token" in refused
     assert "resource.not_allowed" in refused
 
 

@@ -208,7 +208,7 @@ async def test_viewer_mends_nothing(desk: Desk) -> None:
     headers = {"cookie": "=".join(*cookies.items()), "origin": ISSUER}
     shown = (await desk.http.get("/console/events/aaaaaaaaaaaa", headers=headers)).text
     assert "affiant client enable billing" in shown
-    assert "A viewer changes nothing" in shown
+    assert "A viewer cannot change this" in shown
     assert "Do it" not in shown
     form = {"csrf": csrf, "command": "affiant client enable billing"}
     answer = await desk.http.post("/console/actions/mend", data=form, headers=headers)

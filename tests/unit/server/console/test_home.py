@@ -76,7 +76,7 @@ async def test_whole_name_leads_to_its_page(q: str, place: str) -> None:
 async def test_search_writes_no_record() -> None:
     """Looking for what is not there is no failure of the visitor."""
     store = await _store("billing")
-    assert "Nothing has the name" in text(await visit(store, Role.VIEWER).get("/search?q=nothing-like-this"))
+    assert "No name or id is" in text(await visit(store, Role.VIEWER).get("/search?q=nothing-like-this"))
     assert await store.audit_log.newest() == []
 
 

@@ -113,7 +113,7 @@ async def test_initial_access_tokens() -> None:
     assert secret not in listed.text
     token_id = listed.text.split('name="id" value="')[1].split('"')[0]
     await ann.act("initial-token.revoke", id=token_id)
-    assert "None is there" in text(await ann.get("/tokens?list=initial"))
+    assert "There is none" in text(await ann.get("/tokens?list=initial"))
 
 
 @pytest.mark.parametrize("listed", ["revocations", "refresh", "initial", "<b>"])

@@ -25,7 +25,7 @@ async def _saved(ann: Visit) -> str:
 
 async def test_by_a_tile() -> None:
     ann = visit(MemoryStore())
-    assert "None is registered" in text(await ann.get("/trusts"))
+    assert "No trust is registered yet" in text(await ann.get("/trusts"))
     assert (await ann.get("/new/trust")).text.count('class="card tile"') == len(PLATFORMS)
     assert "repository-id" in text(await ann.get("/new/trust?platform=github"))
 
@@ -52,7 +52,7 @@ async def test_from_a_token_that_is_tried_first() -> None:
     assert "ref no refs/heads/main refs/tags/v1.9" in shown
     assert "https://other.example" in shown
     # Nothing was registered, and the token is in no record.
-    assert "None is registered" in text(await ann.get("/trusts"))
+    assert "No trust is registered yet" in text(await ann.get("/trusts"))
     assert token not in (await ann.get("/audit/export")).text
 
 
@@ -73,7 +73,7 @@ async def test_what_cannot_be_registered(form: dict[str, str], said: str) -> Non
     assert said in text(await ann.post("/new/trust/preview", **{**FORM, **form}))
     refused = await ann.act("trust.add", **{**FORM, **form})
     assert said in text(refused)
-    assert "None is registered" in text(await ann.get("/trusts"))
+    assert "No trust is registered yet" in text(await ann.get("/trusts"))
 
 
 @pytest.mark.parametrize("token", ["", "<b>", "a.b.c", "eyJhbGciOiJub25lIn0.e30."])
