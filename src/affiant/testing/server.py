@@ -70,6 +70,12 @@ class ClientMembers(TypedDict, total=False):
     blueprint: str | None
     delegates_to: tuple[str, ...] | None
     enabled: bool
+    team: str | None
+    contact: str | None
+    labels: tuple[str, ...]
+    administers: tuple[str, ...]
+    token_budget: int | None
+    budget: str
 
 
 class Server:

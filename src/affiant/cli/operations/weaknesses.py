@@ -34,11 +34,12 @@ def line(found: dict[str, Any]) -> str:
 
 async def _attention(api: Admin, name: str | None) -> list[dict[str, Any]]:
     """Return the other troubles of clients; the server may first have to read all of them."""
+    found = await api.get("/attention")
     for _ in range(_TIMES):
-        found = await api.get("/attention")
         if found["scanned_at"] is not None:
             break
         await asyncio.sleep(_AGAIN_SECONDS)
+        found = await api.get("/attention")
     return [
         {"client_id": item["subject"], "reason": item["kind"], "sentence": item["sentence"], "fix": item["fix"]}
         for item in found["items"]
