@@ -182,7 +182,7 @@ class Passkeys(OnTables):
 
 
 class Sessions(OnTables):
-    """Where users are signed in."""
+    """The sessions of users."""
 
     async def find(self, id: str) -> Session | None:  # noqa: A002 - its name
         """The session of this id, expired or not."""

@@ -74,8 +74,6 @@ class ClientMembers(TypedDict, total=False):
     contact: str | None
     labels: tuple[str, ...]
     administers: tuple[str, ...]
-    token_budget: int | None
-    budget: str
 
 
 class Server:

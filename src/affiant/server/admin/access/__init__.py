@@ -1,4 +1,4 @@
-"""Who may change what: owners, and teams, to which the role of a viewer or an operator can be limited.
+"""Limits of the callers of the admin API: a role, and teams, to which a viewer or an operator can be limited.
 
 Every route works on the store that `store.open` returns for its caller, and so none can forget the limit.
 """

@@ -1,4 +1,4 @@
-"""What a client may get, one right at a time, and which of it a team may grant. Pure: records in, rights out."""
+"""The rights of a client, and those that a team may grant. Pure: records in, rights out."""
 
 from __future__ import annotations
 

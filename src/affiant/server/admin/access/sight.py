@@ -19,7 +19,7 @@ class _Dated(Protocol):
 
 
 class Sight:
-    """What a limited registry has, by its names; each is looked up once."""
+    """The records of a limited registry, by their names; each is looked up once."""
 
     def __init__(self, registry: Registry, limit: Limit, who: str) -> None:
         self._who = who

@@ -21,7 +21,7 @@ from affiant.server.admin.roles import Principal, Role
 from affiant.server.registry.kinds import MAX_CLIENT_ID
 
 __all__ = ["Call", "ClientId", "IfMatch", "Operation", "Reach", "Routes"]
-# What operations refuse with, in addition to the reasons of all.
+# Reasons of refusals, in addition to those of every operation.
 UNKNOWN, TAKEN = (Reason.ADMIN_NOT_FOUND,), (Reason.ADMIN_EXISTS,)
 OF_SECRETS = (*UNKNOWN, Reason.ADMIN_CHANGED)
 OF_CHANGES = (*UNKNOWN, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER)

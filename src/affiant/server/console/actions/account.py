@@ -1,4 +1,4 @@
-"""What users do with their passkeys and sessions, and owners with those of all."""
+"""Remove and rename passkeys, end sessions: a user's own, or those of all users for an owner."""
 
 from affiant.server.console.actions.action import action
 from affiant.server.console.api import Api, Ask, at

@@ -1,4 +1,4 @@
-"""What owners do with teams."""
+"""Add, change and remove teams."""
 
 from affiant.server.console.actions.action import IF_MATCH, action
 from affiant.server.console.api import Api, Ask, at

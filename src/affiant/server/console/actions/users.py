@@ -1,4 +1,4 @@
-"""What owners do with users of the console."""
+"""Invite, change and remove users of the console, and make links for them."""
 
 from affiant.server.console.actions.action import IF_MATCH, action
 from affiant.server.console.api import Api, Ask, at

@@ -1,1 +1,1 @@
-"""What pages show: instants, commands, plots."""
+"""Parts of pages: instants, commands, plots."""

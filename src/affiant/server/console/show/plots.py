@@ -28,7 +28,7 @@ class Series(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """What a plot shows.
+    """The contents of a plot.
 
     `marks` names each slot of time. `links` has the page of each slot, if one can be opened.
     """

@@ -66,7 +66,7 @@ function setPaused(wanted, text = "paused") {
 }
 
 pause.addEventListener("click", () => setPaused(!isPaused));
-// A browser has few connections to one server: tabs that nobody sees give theirs back.
+// A browser has few connections to one server: hidden tabs give theirs back.
 document.addEventListener("visibilitychange", () => {
   if (isPaused || pause.hidden) return;
   if (document.hidden) close();

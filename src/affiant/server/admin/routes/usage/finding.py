@@ -1,4 +1,4 @@
-"""What needs attention, as detectors find it: one kind of trouble with one client, trust or key."""
+"""A finding of a detector: one kind of trouble with one client, trust or key."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Scan:
-    """What was found: the heaviest of each kind, and how many there are."""
+    """All findings: the heaviest of each kind, and how many there are."""
 
     at: int
     found: dict[str, list[Finding]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What may be done to clients."""
+"""Actions on clients."""
 
 from affiant.server.console.actions.clients import bulk, credentials, registering, state
 

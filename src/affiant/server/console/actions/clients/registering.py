@@ -18,11 +18,11 @@ from affiant.storage.records import Client
 METHOD, URL = "token_endpoint_auth_method", "jwks_uri"
 TAB, PASTE, AT_URL, SECRET, OTHER = "tab", "paste", "url", "secret", "other"
 WAYS = (TAB, PASTE, AT_URL, SECRET, OTHER)
-# What few clients need; the form has it folded.
+# Members that few clients need: the form folds them away.
 FOLDED = [row for row in fields.CLIENT.by(By.NEW) if row.name not in ("scope", "resources", URL, METHOD)]
 _FOR_SECRETS = (names.CLIENT_SECRET_JWT, names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
 _FOR_OTHERS = tuple(name for name in names.AUTH_METHODS if name not in (names.PRIVATE_KEY_JWT, *_FOR_SECRETS))
-# The values that a client has if its request says nothing.
+# The values of members that a request leaves out.
 DEFAULTS = fields.CLIENT.render(Client("", names.PRIVATE_KEY_JWT))
 METHODS = {SECRET: _FOR_SECRETS, OTHER: _FOR_OTHERS}
 

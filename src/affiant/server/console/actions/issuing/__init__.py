@@ -1,4 +1,4 @@
-"""What may be done to APIs, signing keys and tokens."""
+"""Actions on APIs, signing keys and tokens."""
 
 from affiant.server.console.actions.issuing import apis, keys, tokens
 

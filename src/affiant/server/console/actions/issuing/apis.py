@@ -1,4 +1,4 @@
-"""What may be done to an API."""
+"""Register, change and remove APIs."""
 
 from typing import Any
 

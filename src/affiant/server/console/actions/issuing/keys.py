@@ -1,4 +1,4 @@
-"""What may be done to the keys that sign access tokens."""
+"""Announce, rotate and remove the keys that sign access tokens."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What may be done to trusts and their rules."""
+"""Actions on trusts and their rules."""
 
 from affiant.server.console.actions.trusts import adding, changing
 

@@ -9,8 +9,8 @@ from affiant.server.admin.roles import identifier
 from affiant.server.console.actions.clients import figures, state
 from affiant.server.console.api import Refusal, at
 from affiant.server.console.pages.page import page
-from affiant.server.console.show import plots, snippets
-from affiant.server.console.show.history import Span, Window
+from affiant.server.console.show import history, plots, snippets
+from affiant.server.console.show.history import Counts, Span, Window
 from affiant.server.console.show.plots import Plot, Series
 from affiant.server.console.show.records import members
 from affiant.server.console.view import Form, View
@@ -55,8 +55,9 @@ async def _overview(view: View, client: Client) -> dict[str, Any]:
     name, span = client["client_id"], SPANS.get(view.query.text("span"), SPANS["24h"])
     window = Window.ending(view.now, span)
     counted = await view.api.get("/counts", unit=span.unit, client_id=name, since=window.since, until=window.until)
+    counts = history.read(counted)
     return {
-        "plot": _plot(counted["series"], window, span),
+        "plot": _plot(counts, window, span),
         "plots": plots,
         "spans": SPANS,
         "span": span,
@@ -65,16 +66,16 @@ async def _overview(view: View, client: Client) -> dict[str, Any]:
     }
 
 
-def _plot(series: list[dict[str, Any]], window: Window, span: Span) -> Plot:
+def _plot(counts: Counts, window: Window, span: Span) -> Plot:
     """Return the plot of issued tokens, and of refusals by their reasons."""
-    issued = [point for one in series if one["kind"] == "issued" for point in _points(one)]
-    refused = [Series(one["label"], window.sums(_points(one))) for one in series if one["kind"] == "refused"]
-    drawn = [Series("issued", window.sums(issued)), *refused]
-    return Plot(f"Tokens and refusals in {span.title}", window.marks(), drawn)
-
-
-def _points(one: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"at": at, "count": count} for at, count in one["points"]]
+    issued, refused = history.of_kind(counts, history.ISSUED), history.of_kind(counts, history.REFUSED)
+    reasons = [
+        Series(reason, window.sums(history.of_kind(refused, history.REFUSED, reason)))
+        for reason in history.labels(refused)
+    ]
+    return Plot(
+        f"Tokens and refusals in {span.title}", window.marks(), [Series("issued", window.sums(issued)), *reasons]
+    )
 
 
 async def _credentials(view: View, client: Client) -> dict[str, Any]:

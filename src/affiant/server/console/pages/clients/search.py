@@ -21,7 +21,7 @@ _SEARCHED = ("client_id", "client_name", "owner")
 
 
 class Search(Value, frozen=True):
-    """What a search box says: conditions that must all hold, and words that say nothing."""
+    """The conditions of a search box, which must all be met, and the words that it could not read."""
 
     conditions: tuple[Fits, ...]
     mistakes: tuple[str, ...]

@@ -43,7 +43,7 @@ class Sight(NamedTuple):
 
 
 class News(NamedTuple):
-    """What is new: rows and plot as HTML, the number of the last record, and whether there were more."""
+    """New decisions: rows and plot as HTML, the number of the last record, and whether there were more."""
 
     number: int
     rows: str

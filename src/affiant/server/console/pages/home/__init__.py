@@ -1,1 +1,1 @@
-"""Where a visit begins: the setup of a new server, the overview, the search."""
+"""The first pages of a visit: the setup of a new server, the overview, the search."""

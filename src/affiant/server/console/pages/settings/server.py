@@ -1,11 +1,11 @@
-"""The settings with their sources, and how the server is."""
+"""The settings with their sources, and the health of the server."""
 
 from affiant.server.console.pages.page import page
 from affiant.server.console.view import View
 from affiant.server.request.http import Answer
 
 _FAR = 1.0  # seconds by which a clock may be off without a word: assertions live for a minute
-# What follows from a change that its description does not say.
+# The effect of a change, where the description of the setting does not say it.
 CONSEQUENCES = {
     "issuer": "Credentials files, guards and trusts name it: with another one every client needs a new file, and every"
     " API a new setting. Tokens of the old issuer are refused.",

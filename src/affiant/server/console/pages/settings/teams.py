@@ -28,14 +28,15 @@ async def show_teams(view: View) -> Answer:
 async def show_team(view: View, name: str) -> Answer:
     found = await view.api.read(at("/teams/{}", name))
     apis = (await view.api.get("/apis", limit=_MOST))["items"]
-    # Who is limited to teams sees no users.
+    # A visitor who is limited to teams sees no users.
     users = (await view.api.get("/users", limit=_MOST))["items"] if view.visitor.teams is None else []
     return view.show(
         "settings/team.html",
         team=found.document,
         etag=found.etag,
         apis=[api for api in apis if api["team"] == name],
-        others=[api for api in apis if api["team"] != name],
+        # A granted API that is not in the list stays ticked: the form sends all that are granted.
+        others=sorted({api["identifier"] for api in apis if api["team"] != name} | {*found.document["resources"]}),
         users=[user for user in users if name in user["teams"]],
         is_owner=view.visitor.role is Role.OWNER,
     )

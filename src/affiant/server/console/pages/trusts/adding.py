@@ -34,7 +34,7 @@ class _Asked(NamedTuple):
 
 
 class _Filled(NamedTuple):
-    """What the form begins with."""
+    """The first values of the form."""
 
     answers: dict[str, str]
     client_id: str = ""
@@ -130,7 +130,7 @@ def _asked(platform: Platform, question: Question, answers: dict[str, str]) -> _
 
 @page("/new/trust/preview", method="POST")
 async def preview(view: View) -> Answer:
-    """What would be registered, what the server would refuse of it, and how it judges a token."""
+    """Show the planned records, the server's refusals of them, and its verdict on a token."""
     form = view.form
     try:
         planned = await adding.make(view.api, form)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 ISSUER, AUDIENCE, SCOPE = "https://as.example", "https://orders.example", "orders.read"
 _OTHER_AUDIENCES = ("https://mcp.example/mcp", "urn:rabbitmq")
 _OTHER_SCOPES = ("tools.call",)
-# What none of the languages of the snippets gives a meaning within quotes, in a URL or in a configuration.
+# Characters without a meaning within quotes, in a URL or in a configuration, in all languages of the snippets.
 _PLAIN = re.compile(r"[A-Za-z0-9._~:/?&=+@*-]+")
 
 

@@ -1,1 +1,1 @@
-"""What the pages know of records: their members, their changes, lists as files, and the tokens of the last hour."""
+"""Records as pages show them: their members, their changes, lists as files, and the tokens of the last hour."""

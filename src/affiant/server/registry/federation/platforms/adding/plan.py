@@ -23,7 +23,7 @@ Records = Collection[Record]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What an operator chooses in addition to the answers.
+    """The choices of an operator, in addition to the answers.
 
     Attributes:
         client_id: of the service for which the tokens speak.
