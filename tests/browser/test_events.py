@@ -94,7 +94,7 @@ def test_pause(enter: Enter) -> None:
     expect(page.locator("#state")).to_have_text("paused: refused")
     assert page.locator("#plot .dot-bad").count() == 2  # one in the legend
     ask(server, "steady")
-    page.get_by_role("button", name="Go on").press("Enter")
+    page.get_by_role("button", name="Resume").press("Enter")
     expect(page.locator("#rows tr")).to_have_count(3)
     assert page.locator("#rows time[data-local]").count() == 3
     assert page.evaluate("getComputedStyle(document.querySelector('#rows td')).animationName") == "none"

@@ -12,7 +12,7 @@ from affiant.server.console.view import Form
 async def undo(api: Api, form: Form) -> Ask:
     change = undoing.find(await api.get(at("/audit/{}", form.text("trace_id"))))
     if change is None:
-        raise ConfigError("this cannot be undone: it was no change of members alone")
+        raise ConfigError("this cannot be undone: only changes of members can")
     path = at(undoing.PATHS[change.kind], change.name)
     now = await api.read(path)
     if any(now.document.get(member) != value for member, value in change.after.items()):

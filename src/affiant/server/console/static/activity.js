@@ -49,13 +49,13 @@ function take(event) {
   localTimes(rows);
   document.getElementById("none")?.remove();
   document.getElementById("plot").replaceWith(document.adoptNode(parse(news.plot).getElementById("plot")));
-  if (news.cut) say("More came than are shown: load the page again for all");
+  if (news.cut) say("Some new records are not shown: load the page again");
   if (onRefuse.checked && [...fresh].some((row) => row.dataset.kind === "bad")) setPaused(true, "paused: refused");
 }
 
 function setPaused(wanted, text = "paused") {
   isPaused = wanted;
-  pause.textContent = wanted ? "Go on" : "Pause";
+  pause.textContent = wanted ? "Resume" : "Pause";
   pause.setAttribute("aria-pressed", String(wanted));
   if (wanted) {
     close();

@@ -58,7 +58,7 @@ for (const form of document.querySelectorAll("form[role=search]")) {
     const box = form.elements.q;
     if (!CREDENTIAL.test(box.value) && !SECRET.test(box.value)) return;
     event.preventDefault();
-    if (SECRET.test(box.value)) say("That is a secret: it was sent nowhere");
+    if (SECRET.test(box.value)) say("That looks like a secret: it was not sent");
     else debug(box.value);
     box.value = "";
   });

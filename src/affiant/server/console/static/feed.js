@@ -27,7 +27,7 @@ async function watch() {
     }
     await new Promise((done) => setTimeout(done, STEP));
   }
-  place.textContent = "Not in the feed yet: look at the health of the server, and reload this page.";
+  place.textContent = "Not in the feed yet: check the health of the server in Settings, then reload this page.";
 }
 
 if (place) watch().catch(() => { place.textContent = "The feed cannot be read from here."; });

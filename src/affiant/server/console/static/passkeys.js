@@ -70,7 +70,7 @@ function explain(error) {
     case "InvalidStateError":
       return "This device already has a passkey of yours for this server.";
     case "SecurityError":
-      return "The browser allows no passkey at this address: open the console at the server's own name, by https.";
+      return "The browser allows no passkey at this address: open the console by https, at the server's own host name.";
     default:
       return `The browser could not use a passkey: ${error.message}`;
   }

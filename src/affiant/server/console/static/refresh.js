@@ -48,7 +48,7 @@ document.addEventListener("click", (event) => {
   if (!button) return;
   isPaused = !isPaused;
   button.setAttribute("aria-pressed", String(isPaused));
-  button.textContent = isPaused ? "Go on" : "Pause";
+  button.textContent = isPaused ? "Resume" : "Pause";
   const chip = button.previousElementSibling;
   chip.textContent = isPaused ? "paused" : "live";
   chip.classList.toggle("good", !isPaused);

@@ -32,7 +32,7 @@ function save() {
   link.download = find("token").dataset.file;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  say(`${link.download} is downloaded`);
+  say(`${link.download} was downloaded`);
 }
 
 /** Show what can be done with a key in this tab. */

@@ -51,7 +51,7 @@ async function build() {
     at("signed").value = await sign(key, ...parts());
   } catch (error) {
     at("signed").value = "";
-    at("key-state").textContent = error instanceof SyntaxError ? "More claims: this is no JSON" : error.message;
+    at("key-state").textContent = error instanceof SyntaxError ? "More claims: this is not JSON" : error.message;
   }
   return at("signed").value;
 }
@@ -98,7 +98,7 @@ at("register").addEventListener("submit", async (event) => {
   event.preventDefault();
   const response = await fetch(event.target.action, { method: "POST", body: new URLSearchParams(new FormData(event.target)) });
   const shown = parse(await response.text()).querySelector("main .note");
-  at("registered").textContent = response.ok ? "Registered. The server takes it within a second." : shown?.innerText ?? "Not registered";
+  at("registered").textContent = response.ok ? "Registered. The server accepts it within a second." : shown?.innerText ?? "Not registered";
 });
 
 at("build").hidden = false;

@@ -29,7 +29,7 @@ def pasted(form: Form) -> dict[str, Any]:
 async def add_key(_: Api, form: Form) -> Ask:
     found = pasted(form)["keys"]
     if len(found) != 1:
-        raise ConfigError(f"a client gets one next key at a time, and this has {len(found)}")
+        raise ConfigError(f"add one key at a time: this has {len(found)}")
     return Ask("POST", at(_KEYS, form.text("client_id")), {"jwk": found[0]}, form.maybe(IF_MATCH))
 
 
@@ -45,7 +45,7 @@ async def _(api: Api, form: Form) -> list[str]:
     held = await api.get(at(_KEYS, name))
     found = next((key for key in held if key["thumbprint"] == kid), None)
     if found is None:
-        raise ConfigError("the client has no key of this name any more")
+        raise ConfigError("the client no longer has this key")
     used = await figures.last_hour(api, name, credential=kid)
     overlap = form.number("overlap") or 0
     ends = f"in {duration(overlap)}" if overlap else "at once"

@@ -44,6 +44,6 @@ def _credentials(form: Form) -> dict[str, Any]:
         return {METHOD: names.PRIVATE_KEY_JWT, URL: form.text(URL)}
     chosen = form.text(f"{way}_method")
     if chosen not in METHODS.get(way, ()):
-        raise ConfigError("choose how the client proves who it is")
+        raise ConfigError("choose how the client authenticates")
     is_by_certificate = chosen == names.SELF_SIGNED_TLS_CLIENT_AUTH
     return {METHOD: chosen, **({"jwks": pasted(form)} if is_by_certificate else {})}

@@ -60,7 +60,7 @@ async def change(api: Api, form: Form) -> Ask:
     before = await api.get(at(CLIENT, name))
     wanted = by_rule(members.read(form, SETTINGS, before), before)
     if not wanted:
-        raise ConfigError("nothing was changed: every member is as before")
+        raise ConfigError("no member was changed")
     return Ask("PATCH", at(CLIENT, name), wanted, form.maybe(IF_MATCH))
 
 

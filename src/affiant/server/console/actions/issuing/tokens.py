@@ -22,11 +22,11 @@ async def revoke(api: Api, form: Form) -> Ask:
     body: dict[str, Any] = {"kind": kind}
     if kind != "all":
         if not value:
-            raise ConfigError("say which: the jti, the name or the identifier")
+            raise ConfigError("enter which one: its jti, name or identifier")
         body["value"] = value
     if kind in _OF_CLIENTS:
         if not client_id:
-            raise ConfigError("say whose: a key and a task are those of a client")
+            raise ConfigError("enter the client that the key or the task belongs to")
         body["client_id"] = client_id
     if before := form.text("before"):
         body["before"] = _instant(api, before)
@@ -36,7 +36,7 @@ async def revoke(api: Api, form: Form) -> Ask:
 def _instant(api: Api, text: str) -> int:
     found = times.parse(text, api.now)
     if found is None:
-        raise ConfigError("write the time as 15m, for so long ago, or as 2026-11-29T14:05Z")
+        raise ConfigError("write the time as 15m (15 minutes ago) or 2026-11-29T14:05Z")
     return int(found)
 
 

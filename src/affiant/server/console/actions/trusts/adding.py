@@ -75,7 +75,7 @@ async def make(api: Api, form: Form) -> Planned:
 async def _choose(api: Api, platform: Platform, form: Form) -> Chosen:
     client_id = form.text("client_id")
     if not client_id:
-        raise ConfigError("say for which client such a token speaks")
+        raise ConfigError("enter the client that such a token authenticates")
     trust = members.read(form, rows_of(platform))
     if (life := form.number("max_lifetime")) is not None and life > platform.lifetime:
         trust["max_lifetime"] = life

@@ -99,7 +99,7 @@ def _read(form: Form, row: Member) -> Any:
 def _number(form: Form, row: Member) -> int:
     number = form.number(row.name) if form.text(row.name) else 0
     if number is None:
-        raise ConfigError(f"{row.name} is a whole number")
+        raise ConfigError(f"{row.name} must be a whole number")
     return number
 
 
@@ -119,7 +119,7 @@ def _object(form: Form, row: Member) -> Any:
     try:
         return json.loads(form.text(row.name))
     except (ValueError, RecursionError):
-        raise ConfigError(f"{row.name} is JSON") from None
+        raise ConfigError(f"{row.name} must be JSON") from None
 
 
 def conditions(text: str) -> dict[str, list[Any]]:
@@ -128,7 +128,7 @@ def conditions(text: str) -> dict[str, list[Any]]:
     for line in filter(None, map(str.strip, text.splitlines())):
         claim, is_given, value = line.partition("=")
         if not claim or not is_given:
-            raise ConfigError(f"{line[:100]} is no condition: write CLAIM=VALUE, one a line")
+            raise ConfigError(f"{line[:100]} is not a condition: write CLAIM=VALUE, one per line")
         found.setdefault(claim.removesuffix(":"), []).append(_typed(value) if claim.endswith(":") else value)
     return found
 
