@@ -55,8 +55,10 @@ class Tab:
     """One open page; `last` is the number of the last record that it has."""
 
     def __init__(self, name: str, sight: Sight, last: int) -> None:
-        self.name, self.sight, self.last = name, sight, last
-        self.has_missed = False
+        self.name: str = name
+        self.sight: Sight = sight
+        self.last: int = last
+        self.has_missed: bool = False
         self.news: asyncio.Queue[News] = asyncio.Queue(_WAITING)
 
     def give(self, news: News) -> None:
