@@ -61,10 +61,10 @@ async def test_from_a_token_that_is_tried_first() -> None:
     [
         ({"q-repository-id": ""}, "give repository-id"),
         ({"q-repository-id": "acme"}, "repository_id"),
-        ({"client_id": ""}, "say for which client"),
+        ({"client_id": ""}, "enter the client"),
         ({"platform": "nothing"}, "choose a platform"),
         ({"when": "no condition"}, "write CLAIM=VALUE"),
-        ({"jwks": "{"}, "jwks is JSON"),
+        ({"jwks": "{"}, "jwks must be JSON"),
         ({"q-branch": "main", "q-tag": "v1"}, "give one of"),
     ],
 )

@@ -14,6 +14,6 @@ async def create_client(_: Api, form: Form) -> Ask:
     try:
         jwks = json.loads(form.text("jwks"))
     except (ValueError, RecursionError):
-        raise ConfigError("the page made no key: allow JavaScript, or use the command on the page") from None
+        raise ConfigError("the page made no key, since it needs JavaScript: allow it, or use the command") from None
     members = {"client_id": form.text("client_id"), "scope": form.words("scope"), "jwks": jwks}
     return Ask("POST", "/clients", members | {"resources": form.words("resource")})
