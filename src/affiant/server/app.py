@@ -301,6 +301,7 @@ class _Parts:
             obstacles=obstacles,
             certificates=self.options.certificates,
             trust_keys=self.trust_keys,
+            remote_keys=self.remote_keys,
             nonces=_nonces(self.master_key, self.options),
             ending=self.ending,
         )

@@ -18,6 +18,7 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
 from affiant.server.registry.directory import Directory
 from affiant.server.registry.federation.keys import TrustKeys
+from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request import http
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.limits import Limits
@@ -51,6 +52,7 @@ class AdminContext:
     obstacles: Callable[[], Awaitable[list[str]]] = no_obstacles  # that /health reports
     certificates: Certificates = field(default_factory=Certificates)
     trust_keys: TrustKeys = field(default_factory=TrustKeys)  # to try the keys of a trust before it is saved
+    remote_keys: RemoteKeys = field(default_factory=RemoteKeys)  # of clients with a jwks_uri, as this process has them
     nonces: Nonces | None = field(default=None, repr=False)  # if DPoP proofs need one
     reads: Reads = field(default_factory=Reads)
     ending: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process is asked to end

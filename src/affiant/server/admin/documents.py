@@ -187,6 +187,24 @@ class KeyNew(In):
     not_before: Seconds = 0
 
 
+class FetchedKey(Out):
+    """A key at the jwks_uri of a client."""
+
+    kid: str
+    thumbprint: Annotated[str, Field(description="RFC 7638, SHA-256")]
+    algorithms: list[str]
+
+
+class FetchedKeys(Out):
+    """The keys that this server process has from the jwks_uri of a client."""
+
+    uri: Annotated[str | None, Field(description="null for a client without a jwks_uri")]
+    fetched_at: Annotated[float | None, Field(description="seconds since 1970; null if they were never obtained")]
+    keys: list[FetchedKey]
+    left_out: Annotated[list[str], Field(description="members of the set that are not used, and why")]
+    problem: Annotated[str | None, Field(description="why the last fetch failed")]
+
+
 class KeyNamed(In):
     """One of a client's keys."""
 

@@ -10,6 +10,9 @@ from affiant.server.admin import documents, roles
 from affiant.server.keys import calendar
 from affiant.server.registry import fields
 from affiant.server.registry.credentials import keys as client_keys
+from affiant.server.registry.federation.keys import explain
+from affiant.server.registry.key_cache import NOT_FETCHED, Kept
+from affiant.server.registry.remote_keys import Records
 from affiant.storage.records import Api, Client, ClientKey, SigningKey
 
 
@@ -37,6 +40,21 @@ def _client_key(key: ClientKey, now: float) -> documents.ClientKey:
         created_at=key.created_at,
         not_before=key.not_before or None,
         expires_at=key.expires_at,
+    )
+
+
+def fetched_keys(kept: Kept[Records], uri: str) -> documents.FetchedKeys:
+    loaded, problem = kept.loaded, kept.problem
+    found = loaded.keys.keys if loaded is not None else ()
+    return documents.FetchedKeys(
+        uri=uri,
+        fetched_at=kept.fetched_at if loaded is not None else None,
+        keys=[
+            documents.FetchedKey(kid=key.kid, thumbprint=key.thumbprint, algorithms=sorted(key.algorithms))
+            for key in found
+        ],
+        left_out=list(map(str, loaded.keys.left_out)) if loaded is not None else [],
+        problem=explain(problem) if problem is not None else None if loaded is not None else NOT_FETCHED,
     )
 
 

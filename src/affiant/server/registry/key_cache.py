@@ -212,6 +212,14 @@ class KeyCache(Generic[Form]):
             return kept, began
         return kept, False
 
+    async def renew(self, source: Source[Form], *, now: float) -> Kept[Form]:
+        """Fetch the set now, within the limits of its owner, and return what is kept."""
+        kept = self._admit(source)
+        if kept.may_refresh(now):
+            self._begin(kept, now)
+        await self._wait(kept)
+        return kept
+
     async def look_for(self, kept: Kept[Form], wanted: Wanted, *, now: float, is_new: bool = False) -> None:
         """Fetch the set once more because it lacks a key, unless it `is_new`, fetched for this request."""
         await self._wait(kept)  # for a fetch in flight, which may have begun before this key was published

@@ -11,7 +11,7 @@ from affiant.server.registry import key_cache
 from affiant.server.registry.credentials import keys as client_keys
 from affiant.server.registry.credentials.keys import ClientKeys
 from affiant.server.registry.directory import RegisteredClient
-from affiant.server.registry.key_cache import Fetch, KeyCache, Loaded, Wanted
+from affiant.server.registry.key_cache import Fetch, Kept, KeyCache, Loaded, Wanted
 from affiant.storage.records import ClientKey
 
 SOURCE = "jwks_uri"
@@ -76,6 +76,10 @@ class RemoteKeys:
         if kept.loaded is None or not kept.has(wanted):
             return None
         return replace(client, keys=_merge(client, kept.loaded, now))
+
+    async def renew(self, published: Published, *, now: float) -> Kept[Records]:
+        """Fetch this set now, within the limits, and return what is kept of it."""
+        return await self._cache.renew(published, now=now)
 
     def describe(self, client: RegisteredClient, *, now: float) -> str:
         """Return one line for the operator: the age of the kept set, and its members that are left out."""

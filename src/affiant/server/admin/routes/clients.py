@@ -43,6 +43,7 @@ from affiant.server.registry.credentials import actions, completion
 from affiant.server.registry.credentials import keys as client_keys
 from affiant.server.registry.credentials.actions import Action
 from affiant.server.registry.fields import By
+from affiant.server.registry.remote_keys import Published
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
 from affiant.storage.records import Client, NotFound
 from affiant.storage.registry import OtherClient
@@ -277,6 +278,22 @@ async def list_client_keys(call: Call, client_id: ClientId) -> Any:
     found = await get(call, client_id)
     held = completion.view(found.keys, await call.context.store.key_uses.list(client_id), now=call.now)
     return [{**members, "jwk": json.loads(key.jwk)} for members, key in zip(held, found.keys, strict=True)]
+
+
+@CREDENTIALS(
+    "GET /clients/{client_id}/fetched-keys",
+    Role.OPERATOR,
+    Reach.TEAMS,
+    answers=documents.FetchedKeys,
+    refuses=UNKNOWN,
+)
+async def show_fetched_keys(call: Call, client_id: ClientId) -> Any:
+    """Fetch the keys at a client's jwks_uri now, at most once in 4 seconds, and show those that this process has."""
+    uri = (await get(call, client_id)).jwks_uri
+    if uri is None:
+        return documents.FetchedKeys(uri=None, fetched_at=None, keys=[], left_out=[], problem=None)
+    kept = await call.context.remote_keys.renew(Published(client_id, uri), now=call.request.now)
+    return views.fetched_keys(kept, uri)
 
 
 @CREDENTIALS(

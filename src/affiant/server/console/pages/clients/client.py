@@ -81,7 +81,10 @@ def _plot(counts: Counts, window: Window, span: Span) -> Plot:
 async def _credentials(view: View, client: Client) -> dict[str, Any]:
     held = await view.api.get(at(f"{_CLIENT}/keys", client["client_id"]))
     live = [key for key in held if key["state"] != "revoked"]
+    # Only who asks for it has the set fetched.
+    wants_fetch = client["jwks_uri"] is not None and view.query.flag("fetch")
     return {
+        "fetched": await view.api.get(at(f"{_CLIENT}/fetched-keys", client["client_id"])) if wants_fetch else None,
         "live": live,
         "revoked": [key for key in held if key["state"] == "revoked"],
         "ends": {key["thumbprint"]: key["expires_at"] for key in client["keys"]},
