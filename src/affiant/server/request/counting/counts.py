@@ -69,7 +69,8 @@ class Counts:
         self._rows: dict[_Key, int] = {}  # until they are written
         self._strangers: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
-        self.between_writes = asyncio.Lock()  # while it is held, the store has what `wrote` got, and no more
+        # While it is held, the store has all counts that `wrote` got, and no more.
+        self.between_writes: asyncio.Lock = asyncio.Lock()
         self.wrote: Callable[[Sequence[Count]], None] = lambda _: None  # takes what was written
 
     def count(self, request: Request, reason: str | None = None, credential: str | None = None) -> None:
