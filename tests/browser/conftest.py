@@ -105,7 +105,7 @@ def sign_in(visit: Visit, user: str, role: str) -> None:
     page.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one API; every test registers clients of its own."""
     with Server(tmp_path_factory.mktemp("console")) as server:

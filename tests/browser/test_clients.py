@@ -1,18 +1,24 @@
 """Clients in a real browser: a key made in the tab, a rotation with a client at work, two tabs, a narrow screen."""
 
 import json
+import re
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Enter, Visit
+
+
+def scope_of_orders(page: Page) -> Locator:
+    """Return the box of a scope that other APIs of this server may have too."""
+    return page.locator("div").filter(has_text=re.compile(r"^\s*orders\s+https://orders")).get_by_label("orders.read")
 
 
 def register(visit: Visit, name: str, folder: Path) -> Page:
     """Register a client with a key made in the tab, and keep the downloaded file where the server's commands run."""
     page = visit.go("/new/client")
     page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_label("orders.read").check()
+    scope_of_orders(page).check()
     with page.expect_download() as found:
         page.get_by_role("button", name="Register the client").click()
     found.value.save_as(folder / found.value.suggested_filename)
@@ -22,9 +28,9 @@ def register(visit: Visit, name: str, folder: Path) -> Page:
 
 
 def reload_until(page: Page, place: str, text: str) -> None:
-    """Reload until the page says this there: uses and counts are written every few seconds."""
+    """Reload until the page says this, a pattern, there: uses and counts are written every few seconds."""
     end = time.monotonic() + 30
-    while text not in page.locator(place).inner_text():
+    while re.search(text, page.locator(place).inner_text()) is None:
         assert time.monotonic() < end, page.locator(place).inner_text()
         page.reload()
 
@@ -50,11 +56,11 @@ def test_refused_form_keeps_what_was_typed(enter: Enter) -> None:
     register(visit, "taken", visit.server.folder)
     page = visit.go("/new/client")
     page.get_by_label("Name", exact=True).fill("taken")
-    page.get_by_label("orders.read").check()
+    scope_of_orders(page).check()
     page.get_by_role("button", name="Register the client").click()
     expect(page.get_by_role("alert").first).to_contain_text("taken")
     expect(page.get_by_label("Name", exact=True)).to_have_value("taken")
-    expect(page.get_by_label("orders.read")).to_be_checked()
+    expect(scope_of_orders(page)).to_be_checked()
     visit.expect("409")
 
 
@@ -79,7 +85,7 @@ def test_guarded_rotation(enter: Enter) -> None:
     (folder / "next.affiant.json").replace(folder / "rotated.affiant.json")
     assert works()
     reload_until(page, "#rotation", "2 uses of the old key in 24 hours")
-    reload_until(page, "#rotation", "its successor was first used")
+    reload_until(page, "#rotation", "was first used|without a use")  # the second one if both were used in one second
     page.get_by_role("button", name="Complete the rotation").click()
     expect(page.get_by_text("rotated used the old key 2 times in the last")).to_be_visible()
     expect(page.get_by_text("affiant client key complete")).to_be_visible()

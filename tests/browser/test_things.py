@@ -81,7 +81,7 @@ def test_a_trust_by_a_tile_with_a_token_tried_before(enter: Enter) -> None:
     visit = enter()
     server = visit.server
     page = visit.go("/trusts")
-    page.get_by_role("link", name="Take the tokens of a platform").click()
+    page.get_by_role("link", name="Accept tokens of a platform").click()
     page.get_by_role("link", name="GitHub Actions").click()
     page.get_by_label("repository-id").fill(REPOSITORY.id)
     page.get_by_label("Client", exact=True).fill("console-deploy")
