@@ -98,7 +98,7 @@ class Budgets:
         for name in names:
             found = self._hours.get(name)
             if found is not None and found.at == at:
-                # What was issued before the first check, and written after it, is in `written` alone.
+                # Tokens issued before the first check, and written after it, are in `written` alone.
                 found.others = max(0, totals.get(name, 0) - min(found.written, found.issued))
 
     def _wrote(self, rows: Sequence[Count]) -> None:

@@ -21,7 +21,7 @@ class CountSeries(Out):
 
 
 class Counts(Out):
-    """What happened from `since` until `until`, in steps of one unit."""
+    """The counts from `since` until `until`, in steps of one unit."""
 
     unit: Unit
     since: int
@@ -49,7 +49,7 @@ class AttentionItem(Out):
 
 
 class Attention(Out):
-    """What needs attention."""
+    """The troubles that need attention, the most urgent first."""
 
     items: list[AttentionItem]
     more: dict[str, int] = Field(description="by kind, how many there are that are not in `items`")
@@ -57,7 +57,7 @@ class Attention(Out):
 
 
 class ClientHours(Out):
-    """What one client got in each of the last 24 hours."""
+    """The tokens and refusals of one client in each of the last 24 hours."""
 
     client_id: str
     issued: list[int]
