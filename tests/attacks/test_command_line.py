@@ -14,7 +14,15 @@ from affiant.jose.keys import generate
 _SECRET = re.compile(r"secret|passw|private|\bpin\b|assertion|token|\bkey\b")
 # What an option takes instead of the secret: a file, a number of seconds, a type, the thumbprint of a key, or where a
 # password is (file:PATH, env:NAME or prompt).
-_HARMLESS = {"--access-token-lifetime", "--token-typ", "--key", "--password", "--new-password", "--from-token"}
+_HARMLESS = {
+    "--access-token-lifetime",
+    "--token-budget",
+    "--token-typ",
+    "--key",
+    "--password",
+    "--new-password",
+    "--from-token",
+}
 
 
 @pytest.mark.attack(283)

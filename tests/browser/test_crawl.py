@@ -15,7 +15,6 @@ from affiant.jose import base64url
 
 # Each would show itself: by a dialog, a request to another place, an element that no template has.
 MARKUP = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
-PAGES = 100  # that are visited at most: lists of many pages repeat themselves
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +72,15 @@ def _strange(page: Page) -> list[str]:
     return [f"{page.url}: {what}" for what, count in found.items() if count]
 
 
-def test_every_link_leads_somewhere(enter: Enter, hostile: Server) -> None:
+@pytest.mark.parametrize("pages", [40, pytest.param(300, marks=pytest.mark.soak)])
+def test_every_link_leads_somewhere(enter: Enter, hostile: Server, pages: int) -> None:
     """From the first page on: no dialog, no error, no image of a stranger, each page with one heading."""
     visit = enter(server=hostile)
     page = visit.go("/")
     page.on("dialog", lambda dialog: visit.faults.append(f"dialog: {dialog.message}"))
     waiting, seen = sorted(_links(page, visit.base)), {_kind(f"{visit.base}/")}
     events = 0
-    while waiting and len(seen) < PAGES:
+    while waiting and len(seen) < pages:
         url = waiting.pop(0)
         is_event = "/events/" in url
         if _kind(url) in seen and not (is_event and events < 8):

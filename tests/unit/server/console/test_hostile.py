@@ -120,4 +120,4 @@ async def test_a_browser_that_goes_away_is_no_fault(desk: Desk) -> None:
                  "headers": headers, "client": ("192.0.2.1", 1), "asgi": {}}  # fmt: skip
         await desk.console(scope, gone, send)
     assert not sent
-    assert "No record is chosen" in await desk.see("/activity?outcome=refused")
+    assert "No record matches" in await desk.see("/activity?outcome=refused")
