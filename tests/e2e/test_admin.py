@@ -5,6 +5,8 @@ from typing import Any
 
 from tests.process import Server
 
+from affiant.server.admin.documents import Client, UsedClient
+
 
 def elsewhere(server: Server, who: str, *words: str) -> tuple[int, Any]:
     done = server.run(*words, "--url", server.issuer, "-c", f"{who}.affiant.json", "--json")
@@ -12,7 +14,7 @@ def elsewhere(server: Server, who: str, *words: str) -> tuple[int, Any]:
 
 
 def is_told_elsewhere(server: Server, *words: str) -> bool:
-    """Whether both say the same, except how often keys were used: asking elsewhere is a use."""
+    """Whether both say the same, except how clients were used: asking elsewhere is a use."""
     code, told = elsewhere(server, "admin-viewer", *words)
     assert code == 0, told
     return bool(lasting(told["data"]) == lasting(server.affiant(*words)))
@@ -21,7 +23,7 @@ def is_told_elsewhere(server: Server, *words: str) -> bool:
 def lasting(found: Any) -> Any:
     if isinstance(found, list):
         return [lasting(one) for one in found]
-    counted = ("uses", "last_used_at")
+    counted = UsedClient.model_fields.keys() - Client.model_fields.keys()
     return {name: value for name, value in found.items() if name not in counted}
 
 

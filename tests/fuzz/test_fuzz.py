@@ -22,7 +22,7 @@ from affiant.reasons import Reason
 from affiant.testing import ISSUER, KEY, NOW
 
 ORDINARY = settings(
-    max_examples=750, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=1_500, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 settings.register_profile("nightly", ORDINARY, max_examples=200_000, derandomize=False)
 NIGHTLY = settings.get_profile("nightly")
