@@ -14,7 +14,7 @@ from reference.markdown import head, table
 _SOURCE = Path(__file__).resolve().parent.parent / "src"
 _PACKAGE = _SOURCE / "affiant"
 _DIVIDED = ("server",)  # drawn room by room
-_FOUNDATION = "errors, reasons, values, system"
+_FOUNDATION = "errors, system"
 # Each walk: its title, and its steps with the functions that take them.
 _WALKS = {
     "A token request": (
@@ -119,7 +119,7 @@ def _room(name: str) -> str | None:
     if package != "affiant" or parts[0] in {"", "version"}:
         return None
     if not (_PACKAGE / parts[0]).is_dir() or parts[0] == "system":
-        return _FOUNDATION if (_PACKAGE / f"{parts[0]}.py").exists() or parts[0] == "system" else None
+        return _FOUNDATION if parts[0] in {"errors", "system"} else None
     if parts[0] in _DIVIDED and len(parts) > 1 and (_PACKAGE / parts[0] / parts[1] / "__init__.py").exists():
         return "/".join(parts[:2])
     return parts[0]

@@ -9,7 +9,7 @@ from typing import Any
 from reference import running
 from reference.markdown import code, head, members, table
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.roles import PATH as ADMIN_PATH
 from affiant.server.client_auth import descriptions as client_auth
 from affiant.server.published.descriptions import BY_PATH

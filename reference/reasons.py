@@ -6,7 +6,7 @@ from itertools import groupby
 
 from reference.markdown import head
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.published.pages import GENERIC
 
 _TEXT = f"""\
@@ -53,7 +53,7 @@ _PARTS = {
 def build() -> str:
     """The page, in Markdown."""
     by_part = sorted(Reason, key=lambda reason: [*_PARTS].index(_part(reason)))
-    return head("Reasons", _TEXT, change="src/affiant/reasons.py") + "".join(
+    return head("Reasons", _TEXT, change="src/affiant/errors/reasons.py") + "".join(
         f"\n## {_PARTS[part]}\n{''.join(map(_entry, reasons))}" for part, reasons in groupby(by_part, key=_part)
     )
 

@@ -19,8 +19,8 @@ from tests.rfc.conftest import API
 from tests.rfc.conftest import running as serving
 
 from affiant.cli.main import affiant
+from affiant.errors.reasons import Reason
 from affiant.oauth.access_token import AccessTokenClaims
-from affiant.reasons import Reason
 from affiant.server.published import descriptions as published
 from affiant.server.registration import descriptions as registering
 from affiant.server.registration import initial_tokens, metadata

@@ -18,13 +18,13 @@ from tests.key_server import LOOPBACK, KeyServer, fetcher
 from tests.wire import ADDRESS, Header, Reply, Request
 
 from affiant import testing
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact
 from affiant.jose.keys import PrivateKey, PublicKey, generate
 from affiant.jose.signer import Signer
 from affiant.oauth import names
 from affiant.oauth.assertion import digest
 from affiant.oauth.binding.forwarded import Proxies
-from affiant.reasons import Reason
 from affiant.server.published import revocations
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.deadline import Deadline

@@ -9,9 +9,9 @@ from typing import Any
 from tests.attacks.bench import API, BOUND, OTHER, Bench, dpop, post, proof
 from tests.wire import Request
 
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import names, revocations
-from affiant.reasons import Reason
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.records import ClaimCondition, Rule, Trust
 from affiant.testing import ABSENT, ISSUER, NOW, messages

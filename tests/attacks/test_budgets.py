@@ -7,8 +7,8 @@ from tests.attacks.bench import API, Bench, assertion, form, post
 from tests.attacks.federating import subject
 from tests.wire import Request
 
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
-from affiant.reasons import Reason
 
 GRANTS = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER, names.TOKEN_EXCHANGE)
 LIMIT = {"token_budget": 2, "budget": "enforce"}

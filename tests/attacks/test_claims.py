@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.attacks.bench import OTHER_API, Bench, assertion, claims, form, post, raw, row
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.testing import ABSENT, ISSUER, NOW
 
 NO_INSTANTS: list[Any] = [str(NOW + 60), True, None, [], {}, [NOW + 60]]

@@ -9,9 +9,9 @@ import pytest
 from tests.attacks.bench import API, OTHER, STRANGER, Bench, form, post
 from tests.wire import Reply, Request
 
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
-from affiant.reasons import Reason
 from affiant.server.registry.credentials import keys as client_keys
 from affiant.testing import ABSENT, KEY, NOW
 

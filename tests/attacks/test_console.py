@@ -12,7 +12,7 @@ from tests.attacks.callers import ADMIN, ask, hire
 from tests.attacks.visiting import CONSOLE, ORIGIN, Browser, form, make_link, page, script, sign_in
 from tests.wire import Header, Reply, Request
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.routes.users import rules
 from affiant.server.console.app import HEADERS
 from affiant.server.request.limits import Rate, Rates

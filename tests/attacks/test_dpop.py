@@ -33,11 +33,11 @@ from tests.attacks.bench import (
 from tests.rfc.conftest import guarded
 from tests.rsa_keys import rsa_key
 
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact, keys
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.keys import SecretKey
 from affiant.oauth.binding.dpop import Nonces
-from affiant.reasons import Reason
 from affiant.server.request.limits import Rate, Rates
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore

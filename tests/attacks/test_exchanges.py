@@ -8,9 +8,9 @@ from tests.attacks.bench import API, BOUND, OTHER_API, Bench, assertion, dpop, p
 from tests.attacks.callers import ask, hire
 from tests.attacks.federating import CI_KEY, RULE, exchange, job, subject, trust
 
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.oauth import introspection, names, revocations
-from affiant.reasons import Reason
 from affiant.testing import ISSUER, NOW
 
 EXP = NOW + 600

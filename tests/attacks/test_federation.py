@@ -29,11 +29,11 @@ from tests.rsa_keys import rsa_key
 from tests.wire import Request
 
 from affiant import testing
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact, keys
 from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.jose.signer import Signer
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.server.registry import fetch
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import ClaimCondition, Rule, Trust

@@ -9,9 +9,9 @@ import pytest
 from tests.attacks.bench import API, OTHER, OTHER_API, STRANGER, Bench, assertion, basic, form, post, row, running
 from tests.wire import Request
 
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.key_set import KeySet
-from affiant.reasons import Reason
 from affiant.server.request.limits import Rates
 from affiant.storage.memory import MemoryStore
 from affiant.system.identifiers import new_token_id

@@ -7,8 +7,8 @@ from tests.attacks.bench import API, API_URL, BOUND, OTHER_API, Bench, api_proof
 
 from affiant.client import Assertion, SecretBasic
 from affiant.errors import Rejected, RemoteError, StoreError
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact, keys
-from affiant.reasons import Reason
 from affiant.resource import Guard, Introspection, Proved
 from affiant.storage.entries import AuditRecord, Entry, RefreshSelection, Revocation
 from affiant.testing import ISSUER, KEY, NOW

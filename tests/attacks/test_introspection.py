@@ -12,9 +12,9 @@ from tests.attacks.bench import API, FILE, OTHER_API, Bench, assertion, basic, p
 from tests.wire import Reply, Request
 
 from affiant.errors import Rejected, StoreError
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact
 from affiant.oauth.revocations import of_key
-from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.server.request.limits import Rate, Rates
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshSelection, Revocation

@@ -24,10 +24,10 @@ from tests.attacks.bench import FOREIGN, STRANGER, Bench, assertion, claims, for
 from tests.rsa_keys import rsa_key
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact, keys
 from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.oauth import assertion as assertions
-from affiant.reasons import Reason
 from affiant.testing import KEY
 
 HEADER: dict[str, Any] = {"alg": "ES256", "kid": KEY.kid}

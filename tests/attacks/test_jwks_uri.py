@@ -17,9 +17,9 @@ from tests.key_server import HOST, LOOPBACK, PUBLIC, KeyServer, canary, reply
 from tests.key_server import running as publishing
 from tests.wire import Request
 
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.jose.signer import Signer
-from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured, explanation
 from affiant.server.registry import fetch

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 from tests.attacks.bench import API, STRANGER
 
+from affiant.errors.reasons import Reason
 from affiant.jose.signer import Signer
-from affiant.reasons import Reason
 from affiant.server.request import background
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.testing import ISSUER, KEY, Server

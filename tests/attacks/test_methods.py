@@ -10,9 +10,9 @@ import pytest
 from tests.attacks.bench import STRANGER, TYPE, Bench, assertion, basic, form, post, raw, row
 from tests.wire import Request
 
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
 from affiant.jose.keys import SecretKey
-from affiant.reasons import Reason
 from affiant.storage.records import StoredSecret
 from affiant.testing import ISSUER, KEY, NOW
 

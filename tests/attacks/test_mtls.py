@@ -10,9 +10,9 @@ from tests.attacks.bench import PROXY, Bench, form, post
 from tests.certificates import Made, make
 from tests.wire import ADDRESS, Request
 
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.oauth.binding import mtls
-from affiant.reasons import Reason
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.request.certificate import Certificates
 

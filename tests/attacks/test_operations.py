@@ -26,7 +26,7 @@ from tests.attacks.bench import (
 )
 from tests.wire import Reply, Request
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.keys.vault import signing_key_purpose
 from affiant.testing import ISSUER, KEY
 

@@ -49,9 +49,9 @@ from tests.unit.resource.issuer import Check, check_in_loop, check_in_thread
 from tests.wire import Request
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.jose.keys import SecretKey
-from affiant.reasons import Reason
 from affiant.resource import Guard, Proved
 from affiant.server.keys.vault import signing_key_purpose
 from affiant.server.request.limits import Rate, Rates

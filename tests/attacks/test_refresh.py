@@ -24,8 +24,8 @@ from tests.attacks.bench import (
 )
 from tests.wire import Header, Request
 
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
-from affiant.reasons import Reason
 from affiant.server.registry.credentials import keys as client_keys
 from affiant.server.token.issue import REFRESH_ABSOLUTE, REFRESH_IDLE
 from affiant.storage.entries import KEPT_SECONDS

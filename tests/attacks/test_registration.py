@@ -12,8 +12,8 @@ from tests.attacks.registering import PUBLIC, body, invite, register, roca_modul
 from tests.rsa_keys import rsa_key
 from tests.wire import ADDRESS, JSON_TYPE, Reply, Request
 
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact
-from affiant.reasons import Reason
 from affiant.server.request.limits import Rate, Rates
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, KEY, NOW

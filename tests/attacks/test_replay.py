@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.attacks.bench import OTHER, STRANGER, Bench, alter, assertion, form, post, raw
 from tests.wire import Request
 
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url
-from affiant.reasons import Reason
 from affiant.testing import ABSENT, ISSUER, NOW
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.attacks.bench import API, OTHER_API, Bench, assertion, form, hurry, post, row
 from tests.wire import FORM_TYPE, Request
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 
 GOOD = form()
 QUERY, PAIRS = urlencode(GOOD).encode(), urlencode(GOOD)

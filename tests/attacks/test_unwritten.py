@@ -13,7 +13,7 @@ from tests.attacks.registering import bearer, body, invite, register
 from tests.wire import JSON_TYPE, Request
 
 from affiant.errors import StoreError
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.storage.entries import AuditRecord, Entry
 
 pytestmark = pytest.mark.attack(299)

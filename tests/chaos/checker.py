@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 from tests.chaos.history import ISSUED, LOST, MALFORMED, REFUSED, UNAVAILABLE, Event
 
+from affiant.errors.reasons import Reason
 from affiant.jose import claims
 from affiant.oauth import assertion
-from affiant.reasons import Reason
 from affiant.storage.entries import AuditRow
 from affiant.storage.history.audit_chain import Broken, Verification
 

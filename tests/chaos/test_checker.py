@@ -9,7 +9,7 @@ from tests.chaos import checker, history
 from tests.chaos.checker import Evidence
 from tests.chaos.history import ISSUED, LIMITED, LOST, MALFORMED, REFUSED, UNAVAILABLE, Event
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.storage.entries import GENESIS, AuditRecord, AuditRow, chain
 
 NOW, KEY = 1_800_000_000, b"audit key"

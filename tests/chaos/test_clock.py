@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.request import background
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import NOW, Server, assertion, form

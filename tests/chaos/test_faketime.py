@@ -9,7 +9,7 @@ from tests.chaos import checker
 from tests.chaos.history import ISSUED, REFUSED
 from tests.chaos.node import Node
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 
 PLACES = ("/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime")
 

@@ -11,7 +11,7 @@ from tests.chaos.history import ISSUED, LOST, REFUSED, UNAVAILABLE, Event
 from tests.chaos.load import Crowd, Shot
 from tests.chaos.node import Node, children, open_files
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.storage.sqlite import copies
 
 CONNECTIONS = 32

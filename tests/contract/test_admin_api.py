@@ -14,8 +14,8 @@ import pytest
 from tests.admin import ADMIN, MASTER, NOW, asking, make_gate, member, open_api
 
 from affiant.errors import StoreError
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
-from affiant.reasons import Reason
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault

@@ -12,10 +12,10 @@ from tests.admin import NOW, asking, member, open_api
 from tests.contract.test_admin_api import done
 from tests.stores import nodes, records
 
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names, revocations
-from affiant.reasons import Reason
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.ports import Store
 from affiant.storage.records import Client

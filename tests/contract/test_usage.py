@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.admin import NOW, OWNER, asking
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.history.counts import API as OF_API
 from affiant.storage.history.counts import DAY, HOUR, ISSUED, MINUTE, REFUSED, SERVER, Count, begin

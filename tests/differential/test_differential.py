@@ -20,10 +20,10 @@ from tests.differential.conftest import Pair
 from tests.differential.tokens import CHANGES, CLIENT, Token, make
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.claims import LEEWAY
 from affiant.oauth import assertion
-from affiant.reasons import Reason
 from affiant.testing import ISSUER, NOW
 
 Result = TypeVar("Result")

@@ -15,9 +15,9 @@ from tests.process import Server, run
 
 from affiant import Guard, testing
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.keys import PrivateKey
-from affiant.reasons import Reason
 from affiant.server.keys import master_key, signing_keys
 from affiant.server.keys.calendar import MAX_AGE, SEEN_SECONDS
 from affiant.server.keys.vault import Vault

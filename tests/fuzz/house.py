@@ -11,9 +11,9 @@ from tests import wire
 from tests.wire import Reply, Request, post
 
 from affiant import testing
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, keys
 from affiant.jose.keys import PrivateKey, SecretKey
-from affiant.reasons import Reason
 from affiant.server.explain.hints import EXPLAINED
 from affiant.testing import KEY, Server
 

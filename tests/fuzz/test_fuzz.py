@@ -13,12 +13,12 @@ from tests.fuzz.strategies import MAC, ODD_VALUES, assertions, bodies, claims, h
 from tests.wire import Request
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.compact import Unverified
 from affiant.jose.keys import VerificationKey
 from affiant.oauth import assertion
 from affiant.oauth.parameters import form
-from affiant.reasons import Reason
 from affiant.testing import ISSUER, KEY, NOW
 
 ORDINARY = settings(

@@ -18,9 +18,9 @@ from tests.fuzz.strategies import INDEX, ODD_VALUES, TEXTS, VALUES, some
 from tests.fuzz.test_fuzz import in_both_profiles
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.binding import distinguished, forwarded, mtls, subject
 from affiant.oauth.parameters import authorization_details
-from affiant.reasons import Reason
 
 MAX_SECONDS = 0.010  # of processor time
 TRIES = 5  # the least of them counts: what else this machine does is not the reader's fault

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from tests.fuzz.house import STRANGER, House
 from tests.wire import Reply, Request, post
 
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, keys
 from affiant.jose.keys import SecretKey
-from affiant.reasons import Reason
 from affiant.testing import KEY, form
 
 pytestmark = pytest.mark.attack(45, 306)

@@ -17,8 +17,8 @@ from tests.platforms.trap import Good, Refusal, Trap
 from tests.platforms.traps import GOOD, TRAPS
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.key_set import KeySet as OurKeySet
-from affiant.reasons import Reason
 from affiant.server.registry.key_cache import Fetched
 from affiant.testing.clock import NOW
 

@@ -10,9 +10,9 @@ import pytest
 from tests.process import Server
 
 from affiant import testing
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.keys import PrivateKey
-from affiant.reasons import Reason
 from affiant.storage.sqlite import SqliteStore
 
 COPIES, ROUNDS, SOAK_ROUNDS, SECONDS = 100, 3, 400, 30

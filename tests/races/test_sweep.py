@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tests.rfc.conftest import running
 
+from affiant.errors.reasons import Reason
 from affiant.jose.claims import LEEWAY
-from affiant.reasons import Reason
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.sqlite import SqliteStore

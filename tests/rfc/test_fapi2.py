@@ -13,10 +13,10 @@ from tests.rfc.test_rfc8705 import CERTIFICATES, NAMED, PROXY, behind
 from tests.rsa_keys import rsa_key
 
 from affiant.errors import ConfigError
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact, keys
 from affiant.jose.keys import PrivateKey, PublicKey
 from affiant.oauth import assertion
-from affiant.reasons import Reason
 from affiant.server import settings
 from affiant.server.keys import signing_keys
 from affiant.server.keys.master_key import MasterKey

@@ -6,7 +6,7 @@ from tests.rfc.conftest import API, access_token, refusal
 from tests.rfc.standing import apis, introspect, is_active, refreshing, revoke
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.resource import Guard
 from affiant.server.published import revocations as published
 from affiant.testing import ISSUER, NOW, Server, basic

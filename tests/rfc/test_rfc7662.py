@@ -6,9 +6,9 @@ import pytest
 from tests.rfc.conftest import API, OTHER_API, access_token
 from tests.rfc.standing import INACTIVE, apis, introspect, is_active, revoke
 
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth.introspection import MEDIA_TYPE
-from affiant.reasons import Reason
 from affiant.testing import NOW, Server
 
 __all__ = ["apis"]  # a fixture

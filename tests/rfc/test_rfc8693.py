@@ -10,9 +10,9 @@ import pytest
 from tests.rfc.conftest import running
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import ClaimCondition, Rule, Trust

@@ -12,12 +12,12 @@ from tests.certificates import DN, Made, make
 from tests.rfc.conftest import API, guarded, refusal, running
 
 from affiant.errors import ConfigError
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import names
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import ProofKey
 from affiant.oauth.binding.forwarded import Proxies
-from affiant.reasons import Reason
 from affiant.server.request.certificate import PEER, Certificates
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, KEY, NOW, Server

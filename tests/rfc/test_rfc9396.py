@@ -8,8 +8,8 @@ import httpx2
 import pytest
 from tests.rfc.conftest import API, OTHER_API, refusal
 
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
-from affiant.reasons import Reason
 from affiant.storage.records import Api
 from affiant.testing import ISSUER, NOW, Server
 

@@ -4,9 +4,9 @@ import pytest
 from tests.certificates import client_cert
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.binding import forwarded, subject
 from affiant.oauth.binding.forwarded import Header, Proxies
-from affiant.reasons import Reason
 
 # Appendix A, without the line breaks.
 EXAMPLE = (

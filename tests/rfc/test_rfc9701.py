@@ -8,9 +8,9 @@ from tests.rfc.conftest import API, OTHER_API, access_token
 from tests.rfc.standing import apis, introspect
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.oauth.introspection import MEDIA_TYPE, verify
-from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.testing import ISSUER, NOW, Server, basic
 

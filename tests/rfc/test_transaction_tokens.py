@@ -10,9 +10,9 @@ import httpx2
 import pytest
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.oauth import names, revocations
-from affiant.reasons import Reason
 from affiant.resource import Guard, Issuer, TxnGuard
 from affiant.server.settings.options import Options
 from affiant.testing import ABSENT, KEY, Server, basic

@@ -9,8 +9,8 @@ import pytest
 from tests.vectors.wycheproof import Envelope, parse_envelope, parse_secret_jwk
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
-from affiant.reasons import Reason
 
 # Defects of the vectors, with what is decided here instead.
 DEFECTIVE = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from tests.zoo.caller import Names
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 
 JWT_BEARER_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 

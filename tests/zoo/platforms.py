@@ -9,7 +9,7 @@ from tests.platforms.token import Token, pointer_to
 from tests.platforms.trap import Good
 from tests.platforms.traps import GOOD
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 
 CLIENT = "deploy"
 OTHER = "https://other.example"

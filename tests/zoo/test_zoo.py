@@ -10,9 +10,9 @@ from tests.zoo.caller import Caller, Clock, Request
 from tests.zoo.house import House
 from tests.zoo.mistakes import FOREIGN, MISTAKES, NEVER, Mistake
 
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.server.explain import hints
 from affiant.server.explain.fix import Fix
 from affiant.server.keys import master_key

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from affiant.errors import LocalError, Rejected, SignerError
+from affiant.errors.reasons import Reason
 from affiant.jose import algorithms, base64url, signature_form, strict_json
 from affiant.jose.signer import AnySigner, Signer
-from affiant.reasons import Reason
 from affiant.system.values import Value
 
 if TYPE_CHECKING:  # `affiant inspect` reads a JWT without cryptography

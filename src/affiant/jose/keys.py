@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import jwk
 from affiant.jose.algorithms import ALGORITHMS, ML_DSA, PrivateCryptoKey, PublicCryptoKey, fitting
-from affiant.reasons import Reason
 
 _HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 DEFAULT_ALG = {"RSA": "RS256", "P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "Ed25519"}

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import structs
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.jose.compact import Verified
@@ -20,7 +21,6 @@ from affiant.oauth.binding.dpop import DpopProof
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters import scope
 from affiant.oauth.parameters.authorization_details import Details
-from affiant.reasons import Reason
 from affiant.system.values import Value
 
 

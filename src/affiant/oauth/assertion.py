@@ -9,12 +9,12 @@ from hashlib import sha256
 from typing import Any
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.claims import LEEWAY, instant, media_type, text
 from affiant.jose.compact import Unverified, Verified
 from affiant.jose.signer import Signer
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.system.values import Value
 
 MAX_LIFETIME = 300  # seconds from now to exp, and from iat to now

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.system.values import Value
 
 BEARER, DPOP = "Bearer", "DPoP"

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.claims import LEEWAY
@@ -22,7 +23,6 @@ from affiant.oauth.access_token import Accepted, AccessToken, JudgedToken
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import DpopProof, Nonces, Replays
 from affiant.oauth.binding.mtls import Certificate
-from affiant.reasons import Reason
 from affiant.system.values import Value
 
 Scope = MutableMapping[str, Any]  # of ASGI

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from affiant.errors import Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.oauth import bearer
 from affiant.oauth.resource_request import Rules
-from affiant.reasons import Reason
 from affiant.resource.metadata import Published
 
 log: logging.Logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from affiant.errors import ConfigError, Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.compact import Unverified
 from affiant.oauth import access_token, bearer, resource_request
@@ -21,7 +22,6 @@ from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import Need, Needed
 from affiant.oauth.resource_request import Proved, Rules, Scope
-from affiant.reasons import Reason
 from affiant.resource import waiting
 from affiant.resource.answers import Challenges, Denied
 from affiant.resource.caller import Caller

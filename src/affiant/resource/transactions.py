@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 from msgspec import structs
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.claims import LEEWAY
 from affiant.oauth import names
 from affiant.oauth.federation import transaction_token
 from affiant.oauth.parameters.need import Need, Needed
-from affiant.reasons import Reason
 from affiant.resource import options
 from affiant.resource.caller import Actor, Caller
 from affiant.resource.diagnosis.diagnosed import Diagnosed

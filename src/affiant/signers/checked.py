@@ -11,10 +11,10 @@ from typing import NoReturn
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from affiant.errors import LocalError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import signature_form
 from affiant.jose.keys import PublicKey
 from affiant.jose.signer import Signer
-from affiant.reasons import Reason
 from affiant.signers.mistakes import find_mistake
 
 

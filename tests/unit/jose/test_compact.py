@@ -3,8 +3,8 @@
 import pytest
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact, keys
-from affiant.reasons import Reason
 
 
 def _jws(payload: str) -> str:

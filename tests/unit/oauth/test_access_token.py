@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import access_token
 from affiant.oauth.access_token import AccessToken, AccessTokenClaims, Expected
-from affiant.reasons import Reason
 
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
 KEY = keys.generate("Ed25519")

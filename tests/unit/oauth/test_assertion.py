@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.jose.claims import LEEWAY
 from affiant.oauth import assertion
 from affiant.oauth.assertion import ClientAssertion, Rules
-from affiant.reasons import Reason
 from affiant.testing import ABSENT, ISSUER, NOW
 
 ENDPOINT, OTHER = f"{ISSUER}/token", "https://other.example"

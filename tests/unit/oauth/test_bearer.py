@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import bearer
-from affiant.reasons import Reason
 
 TOKEN = st.from_regex(r"\A[A-Za-z0-9._~+/-]+=*\Z")
 

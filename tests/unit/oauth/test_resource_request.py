@@ -3,10 +3,10 @@
 import pytest
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.jose.key_set import KeySet
 from affiant.oauth import resource_request
-from affiant.reasons import Reason
 
 KEY, OTHER = keys.generate("Ed25519"), keys.generate("Ed25519")
 KEYS = KeySet((KEY.public(),))

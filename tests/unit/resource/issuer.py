@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import httpx2
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
-from affiant.reasons import Reason
 from affiant.resource import Caller, Guard
 
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000

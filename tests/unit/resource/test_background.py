@@ -16,8 +16,8 @@ from tests.unit.resource.issuer import trusted
 from tests.unit.resource.listening import METADATA, ListeningIssuer, listening, until
 
 from affiant.errors import Rejected, RemoteError, Unreachable
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
-from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.issuer import keys as resource_keys
 from affiant.resource.issuer import revocations

@@ -12,8 +12,8 @@ from tests.unit.resource.issuer import API, ISSUER, NOW, Issuer, trusted
 from tests.unit.resource.listening import until
 
 from affiant.errors import Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
-from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.issuer import remote
 from affiant.resource.issuer.keys import BURST, FRESH_SECONDS, REFILL_SECONDS, REFRESH_AT

@@ -11,9 +11,9 @@ from tests.unit.resource import issuer as issuers
 from tests.unit.resource.issuer import API, ISSUER, NOW, Check
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
 from affiant.oauth import metadata
-from affiant.reasons import Reason
 from affiant.resource import Caller, Denied, Guard
 
 KEY = keys.generate("ES256")

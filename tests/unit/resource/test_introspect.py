@@ -12,9 +12,9 @@ from tests.unit.resource.issuer import API, ISSUER, NOW, eventually, reason_of, 
 
 from affiant.client import Assertion, OverTls, SecretBasic
 from affiant.errors import ConfigError, Rejected, RemoteError, Unreachable
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import introspection
-from affiant.reasons import Reason
 from affiant.resource import Guard, GuardMiddleware, Introspection
 from affiant.resource.issuer import introspect
 

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.resource.issuer import API, ISSUER, Check, Issuer
 
 from affiant.errors import ConfigError, Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.resource import Guard, GuardMiddleware, any_of
 
 GOOD = [

@@ -13,10 +13,10 @@ from tests.unit.resource.listening import listening
 
 from affiant.client import Assertion, SecretBasic, SecretPost
 from affiant.errors import Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import introspection
 from affiant.oauth.binding import dpop
-from affiant.reasons import Reason
 from affiant.resource import ClaimRules, Guard, Introspection, Proved
 from affiant.resource import Issuer as Trusted
 from affiant.resource.issuer import introspect

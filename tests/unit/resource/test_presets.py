@@ -6,9 +6,9 @@ import pytest
 from tests.unit.resource.issuer import NOW, Check, reason_of
 
 from affiant.errors import ConfigError
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.jose.key_set import KeySet
-from affiant.reasons import Reason
 from affiant.resource import Guard, Issuer, presets
 
 API, KEY = "https://orders.example", keys.generate("ES256")

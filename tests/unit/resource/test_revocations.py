@@ -9,9 +9,9 @@ from tests.unit.resource import issuer as issuers
 from tests.unit.resource.issuer import API, ISSUER, NOW, eventually, reason_of, trusted
 
 from affiant.errors import ConfigError, Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import revocations as feed
-from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.issuer import revocations
 

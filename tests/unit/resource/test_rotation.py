@@ -9,8 +9,8 @@ from tests.unit.resource import issuer as issuers
 from tests.unit.resource.issuer import NOW, reason_of
 
 from affiant.errors import Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
-from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.issuer.keys import FRESH_SECONDS, LEAST_SECONDS, REFILL_SECONDS
 

@@ -8,12 +8,12 @@ import pytest
 from tests.unit.resource.issuer import API, ISSUER, NOW, Check, Issuer, trusted
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import access_token
 from affiant.oauth.access_token import Accepted, JudgedToken
 from affiant.oauth.binding import dpop
 from affiant.oauth.revocations import digests
-from affiant.reasons import Reason
 from affiant.resource import Guard, Proved
 from affiant.resource.issuer.seen import MAX_BYTES, MOST_SPARED, Seen
 

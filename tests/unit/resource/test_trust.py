@@ -9,10 +9,10 @@ import pytest
 from tests.unit.resource.issuer import API, NOW, Check
 
 from affiant.errors import ConfigError, Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.jose.key_set import KeySet
 from affiant.oauth import revocations as feed
-from affiant.reasons import Reason
 from affiant.resource import ClaimRules, Guard, Introspection, Issuer, ResourceMetadata
 from affiant.resource.issuer import revocations
 

@@ -9,11 +9,11 @@ from tests.unit.resource.listening import listening, until
 
 from affiant.client import SecretBasic
 from affiant.errors import Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet
 from affiant.oauth.parameters.need import Needed
 from affiant.oauth.resource_request import Proved
-from affiant.reasons import Reason
 from affiant.resource import Caller, Guard, Introspection, Issuer, presets
 from affiant.resource.issuer.worker import worker
 from affiant.testing import ABSENT, FakeIssuer

@@ -7,8 +7,8 @@ import click
 from affiant.cli.arguments import read_given
 from affiant.cli.output import describe_jwt, json_option, show
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
-from affiant.reasons import Reason
 
 _LONGEST = 65_536  # characters
 

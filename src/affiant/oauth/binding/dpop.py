@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.claims import instant, media_type, text
@@ -26,7 +27,6 @@ from affiant.jose.compact import Unverified
 from affiant.jose.keys import PrivateKey, PublicKey, parse_public_jwk
 from affiant.jose.signer import Signer
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.system.values import Value
 
 MAX_AGE = 60  # seconds that iat may be old; FAPI 2.0 asks for no more

@@ -16,9 +16,9 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.binding import mtls
 from affiant.oauth.binding.mtls import Certificate
-from affiant.reasons import Reason
 
 CLIENT_CERT = b"client-cert"  # RFC 9440
 RFC9440, NGINX, XFCC, ALB, ALB_PASSTHROUGH = "rfc9440", "nginx", "xfcc", "alb", "alb-passthrough"

@@ -15,8 +15,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url
-from affiant.reasons import Reason
 from affiant.system.text import instant
 
 CONFIRMATION = "x5t#S256"  # the member of cnf (RFC 8705 section 3.1)

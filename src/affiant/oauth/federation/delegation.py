@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.system.values import Value
 
 DEPTH = 4  # actors of one token: the OAuth Actor Profile asks for at least as many

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.claims import text
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.access_token import ClaimRules
-from affiant.reasons import Reason
 from affiant.system.values import Value
 
 HEADER = b"txn-token"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.jose.compact import Unverified, Verified
 from affiant.oauth import assertion
 from affiant.oauth.federation import spiffe_id
-from affiant.reasons import Reason
 from affiant.system.values import Value
 
 MAX_LIFETIME = 90_000  # seconds from iat to exp that a trust can allow: a day and an hour

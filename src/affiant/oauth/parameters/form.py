@@ -7,8 +7,8 @@ from typing import ClassVar
 from urllib.parse import quote, unquote_to_bytes
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.system.values import Value
 
 MAX_BYTES = 65_536

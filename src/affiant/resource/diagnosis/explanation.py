@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from affiant.errors import Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.oauth import resource_request
-from affiant.reasons import Reason
 
 PASSED, FAILED, NOT_REACHED, NOT_KNOWN = "passed", "failed", "not reached", "not known"
 KEY, CLAIMS, BINDING, REVOCATION, SCOPE = "key", "claims", "binding", "revocation", "scope"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from affiant.errors import Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.oauth import bearer, resource_request
 from affiant.oauth.access_token import AccessToken, JudgedToken
 from affiant.oauth.binding.dpop import DpopProof
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.resource_request import Proved, Rules
-from affiant.reasons import Reason
 from affiant.resource.diagnosis import explanation
 from affiant.resource.diagnosis.explanation import BINDING, CLAIMS, KEY, REVOCATION, SCOPE, Explanation, Stop
 

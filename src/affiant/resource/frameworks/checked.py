@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import resource_request
 from affiant.oauth.parameters.need import Need
 from affiant.oauth.resource_request import Scope
-from affiant.reasons import Reason
 from affiant.resource.answers import Denied
 from affiant.resource.caller import Caller
 from affiant.resource.checks import Checks

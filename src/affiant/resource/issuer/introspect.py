@@ -16,13 +16,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from affiant.errors import ConfigError, Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.claims import audiences, instant
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import access_token, bearer, introspection
 from affiant.oauth.access_token import Accepted, AccessToken, JudgedToken
 from affiant.oauth.metadata import Metadata
-from affiant.reasons import Reason
 from affiant.resource.issuer.offline import Keys
 from affiant.resource.issuer.remote import OK, TIMEOUT_SECONDS, RemoteIssuer, Response
 from affiant.system.network import require_http

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from affiant.errors import Rejected, RemoteError, Unreachable
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.compact import Unverified, Verified
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.parameters.jwks_uri import lifetime, parse_max_age
-from affiant.reasons import Reason
 from affiant.resource.issuer.flight import Flight, arrive, result
 from affiant.resource.issuer.remote import NOT_MODIFIED, OK, RemoteIssuer
 from affiant.resource.issuer.worker import worker

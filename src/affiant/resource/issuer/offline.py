@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.compact import Unverified, Verified
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
-from affiant.reasons import Reason
 from affiant.resource.issuer.keys import KeysState
 
 Given = Mapping[str, Any] | str | Path  # a JWK Set, its text, or the path of a file that has it

@@ -15,11 +15,11 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Error, Rejected, RemoteError, Unreachable
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.oauth import revocations as feed
 from affiant.oauth.access_token import JudgedToken
 from affiant.oauth.revocations import MAX_BYTES, Feed, digests
-from affiant.reasons import Reason
 from affiant.resource.issuer.flight import Flight, arrive
 from affiant.resource.issuer.offline import Keys
 from affiant.resource.issuer.remote import NOT_MODIFIED, OK, TIMEOUT_SECONDS, RemoteIssuer

@@ -8,8 +8,8 @@ from functools import partial
 from hashlib import sha256
 
 from affiant.errors import Rejected, RemoteError, Unreachable
+from affiant.errors.reasons import Reason
 from affiant.oauth.binding.dpop import DpopProof, Replays
-from affiant.reasons import Reason
 from affiant.resource.replays.store import ReplayStore
 from affiant.resource.waiting import Steps
 

@@ -16,10 +16,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import ValidationError
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import strict_json
 from affiant.oauth import bearer, resource_request
 from affiant.oauth.access_token import AccessToken
-from affiant.reasons import Reason
 from affiant.server.admin import problems, roles
 from affiant.server.admin.access.store import open_for
 from affiant.server.admin.calls import AdminContext, Call

@@ -7,8 +7,8 @@ from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url
-from affiant.reasons import Reason
 from affiant.server.admin.calls import Call
 from affiant.server.admin.models import Out
 from affiant.storage.entries import AuditOutcome, AuditRecord, Entry, RefreshSelection, Revocation

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel, Field
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url
-from affiant.reasons import Reason
 from affiant.server.admin.calls import Call
 from affiant.server.admin.reads import Reads
 from affiant.server.keys.master_key import MasterKey

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import bearer
-from affiant.reasons import Reason
 from affiant.server.admin import documents
 from affiant.server.request.endpoint import remedy_headers
 from affiant.server.request.http import Answer

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, 
 from typing import Any, Generic, TypeVar
 
 from affiant.errors import Error, Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.request import http
 
 Row = TypeVar("Row")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.storage.records import Client
 from affiant.system.values import Value
 

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.compact import Unverified, Verified
 from affiant.oauth.federation import conditions, spiffe_id, trusted_token
 from affiant.oauth.federation.trusted_token import TrustedToken
-from affiant.reasons import Reason
 from affiant.server.client_auth import stranger
 from affiant.server.client_auth.method import Judging
 from affiant.server.registry.federation import claims as kept_claims

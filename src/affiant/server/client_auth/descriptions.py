@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.server.request.description import Parameter
 
 _PROOF = "dpop."  # only at the token endpoint

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.compact import Verified
 from affiant.oauth import assertion
 from affiant.oauth.assertion import Rules
-from affiant.reasons import Reason
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.request.notes import Notes
 

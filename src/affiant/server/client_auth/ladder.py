@@ -12,10 +12,10 @@ from typing import Any
 from msgspec import structs
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters.form import Form
-from affiant.reasons import Reason
 from affiant.server.client_auth.admission import Admission, Foreign
 from affiant.server.client_auth.method import Judging, Named, Sent, Shown
 from affiant.server.client_auth.methods import METHODS, PLACES

@@ -11,11 +11,11 @@ from typing import NamedTuple, Protocol, Self
 import msgspec
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.compact import Unverified
 from affiant.oauth import assertion, names
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters.form import Form
-from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.federation.followed import FollowedFeeds

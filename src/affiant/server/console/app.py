@@ -13,8 +13,8 @@ from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.resource_request import path_of
-from affiant.reasons import Reason
 from affiant.server.admin.calls import AdminContext
 from affiant.server.console import static
 from affiant.server.console.actions import action

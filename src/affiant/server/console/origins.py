@@ -9,7 +9,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.request import http
 from affiant.system.urls import LOOPBACK, PORTS, join_host
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.console.api import Api, Refusal, at
 from affiant.server.console.show.records import undoing
 from affiant.server.console.signin import Visitor

@@ -10,13 +10,13 @@ import msgspec
 from msgspec.structs import replace
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.compact import Unverified
 from affiant.oauth import assertion, names
 from affiant.oauth.assertion import Rules
 from affiant.oauth.federation.trusted_token import REUSED
 from affiant.oauth.metadata import Metadata
 from affiant.oauth.parameters.form import Form
-from affiant.reasons import Reason
 from affiant.server.client_auth import findings, ladder
 from affiant.server.client_auth.admission import Foreign, ceiling_of, claim_owner
 from affiant.server.client_auth.method import Sent

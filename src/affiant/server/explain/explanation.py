@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.client_auth.methods import METHODS
 from affiant.server.explain import fixes
 from affiant.server.explain.facts import Facts

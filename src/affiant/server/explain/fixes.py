@@ -2,7 +2,7 @@
 
 Lines of code are Python about the parts of a request: `claims`, `header`, `form`, `headers`, `key`, `secret`, `alg`,
 `encode` (bytes to base64url), `signing_input`, `signature`, `token` (the finished JWT). The words of a line that always
-helps are those of the reason (reasons.py); only a line that depends on the request has its own.
+helps are those of the reason (errors/reasons.py); only a line that depends on the request has its own.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.claims import LEEWAY
 from affiant.oauth import names
 from affiant.oauth.assertion import LIFETIMES, MAX_LIFETIME
 from affiant.oauth.parameters.scope import are_covered
-from affiant.reasons import Reason
 from affiant.server.client_auth.methods import METHODS
 from affiant.server.explain.facts import Facts
 from affiant.server.explain.federation import mend
@@ -55,7 +55,7 @@ _EXPLICIT_TYPE = 'header["typ"] = "client-authentication+jwt"'
 class Row(NamedTuple):
     """The fixes for one reason."""
 
-    # A line of code that always helps, or a function that makes one for this request; None from it: see reasons.py.
+    # A line of code that always helps, or a function that makes one for this request; None from it: see the reasons.
     code: str | Callable[[Rejected, Facts], Fix | None] = lambda _, __: None
     # The options of `affiant client update` that make the server accept the request.
     options: Callable[[Rejected, Facts, RegisteredClient], str | None] | None = None

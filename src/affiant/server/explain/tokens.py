@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.claims import LEEWAY, audiences, media_type, text
 from affiant.jose.compact import Verified
 from affiant.oauth import access_token, names
 from affiant.oauth.revocations import FOREIGN
-from affiant.reasons import Reason
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation, Line, note_time
 from affiant.server.explain.facts import Facts
 from affiant.server.explain.fix import Fix

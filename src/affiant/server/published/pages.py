@@ -10,8 +10,8 @@ from hashlib import sha256
 from html import escape
 from urllib.parse import urlsplit
 
+from affiant.errors.reasons import Reason
 from affiant.oauth.metadata import well_known_url
-from affiant.reasons import Reason
 from affiant.system.version import __version__
 
 GENERIC = "client.authentication_failed"

@@ -17,11 +17,11 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import strict_json
 from affiant.jose.key_set import KeySet, LeftOut, describe
 from affiant.jose.keys import parse_public_jwk
 from affiant.oauth.parameters.form import Form
-from affiant.reasons import Reason
 from affiant.server.client_auth.endpoint import ClientEndpoint
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.registration import descriptions

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url
 from affiant.jose.key_set import LeftOut, describe
 from affiant.oauth import bearer
-from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import descriptions, metadata, records, software_statement
 from affiant.server.registration.metadata import Metadata

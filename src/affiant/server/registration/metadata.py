@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.key_set import KeySet, LeftOut
 from affiant.jose.keys import PublicKey
-from affiant.reasons import Reason
 from affiant.server.registry import fields, kinds
 from affiant.server.registry.credentials import keys as client_keys
 from affiant.server.registry.fields import By, Member

@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names
 from affiant.oauth.parameters import scope as scopes
-from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration.metadata import Metadata, unregistrable
 from affiant.server.registry import clients, fields, kinds

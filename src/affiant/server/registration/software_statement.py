@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.claims import LEEWAY, instant, media_type, text
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.strict_json import parse_object
-from affiant.reasons import Reason
 from affiant.server.registration.metadata import MEMBERS, STATEMENT
 
 log: logging.Logger = logging.getLogger(__name__)

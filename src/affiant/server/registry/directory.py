@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from affiant.errors import SignerError
+from affiant.errors.reasons import Reason
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import SecretKey
 from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
-from affiant.reasons import Reason
 from affiant.server.keys import calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Opened, Vault

@@ -22,9 +22,9 @@ import httpcore2
 from httpcore2 import AnyIOBackend
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import names, revocations
 from affiant.oauth.parameters.jwks_uri import parse_max_age
-from affiant.reasons import Reason
 from affiant.server.registry.addresses import Address, Allowed, find_forbidden
 from affiant.server.registry.key_cache import FETCH_SECONDS, Fetched
 

@@ -16,12 +16,12 @@ from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.jwk import IS_PRIVATE
 from affiant.jose.key_set import KeySet, Reader, describe
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.parameters.jwks_uri import lifetime
-from affiant.reasons import Reason
 from affiant.system.single_flight import SingleFlight
 
 log: logging.Logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.registry import key_cache
 from affiant.server.registry.credentials import keys as client_keys
 from affiant.server.registry.credentials.keys import ClientKeys

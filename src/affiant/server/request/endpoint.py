@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected, SignerError, StoreError
+from affiant.errors.reasons import Reason
 from affiant.oauth import bearer, names
 from affiant.oauth.parameters.form import Form
-from affiant.reasons import Reason
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
 from affiant.server.request.counting.uses import Uses

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import strict_json
 from affiant.oauth.parameters import form
-from affiant.reasons import Reason
 from affiant.system.values import Value
 
 Scope = MutableMapping[str, Any]

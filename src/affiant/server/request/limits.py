@@ -17,7 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from affiant.errors import ConfigError, Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.request.notes import Request
 from affiant.system.files import denied, ensure_private
 

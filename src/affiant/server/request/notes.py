@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import signature_form
 from affiant.jose.compact import Unverified
 from affiant.oauth.parameters.form import Form
-from affiant.reasons import Reason
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.request.caller import Caller
 from affiant.server.request.http import Receive, Scope, no_body

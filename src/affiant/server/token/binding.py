@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import access_token, names
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import DpopProof, Nonces
 from affiant.oauth.binding.mtls import Certificate
-from affiant.reasons import Reason
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.request import http
 from affiant.server.request.notes import Request

@@ -6,9 +6,9 @@ import contextlib
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected, StoreError
+from affiant.errors.reasons import Reason
 from affiant.oauth import introspection
 from affiant.oauth.parameters.scope import is_covered
-from affiant.reasons import Reason
 from affiant.server.client_auth.endpoint import ClientEndpoint
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.registry.directory import Directory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact
 from affiant.jose.signer import AnySigner
 from affiant.oauth import access_token, bearer
@@ -16,7 +17,6 @@ from affiant.oauth.parameters import authorization_details
 from affiant.oauth.parameters.scope import render
 from affiant.oauth.revocations import FAMILY_MARK
 from affiant.oauth.token import TokenResponse
-from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.request.caller import Caller
 from affiant.server.token.grants.base import Authorization, Subject

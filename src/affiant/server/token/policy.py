@@ -8,10 +8,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
 from affiant.oauth.parameters.authorization_details import Details, locations
 from affiant.oauth.parameters.scope import are_covered, is_covered
-from affiant.reasons import Reason
 from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.request.caller import Caller, Ceiling

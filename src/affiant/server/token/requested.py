@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.parameters import authorization_details, resource_indicator
 from affiant.oauth.parameters import scope as oauth_scope
 from affiant.oauth.parameters.authorization_details import Details
 from affiant.oauth.parameters.form import MAX_PARAMETERS, Form
-from affiant.reasons import Reason
 
 
 def scope(form: Form) -> tuple[str, ...] | None:

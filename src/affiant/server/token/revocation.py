@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.claims import LEEWAY
-from affiant.reasons import Reason
 from affiant.server.client_auth.endpoint import ClientEndpoint
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.keys.master_key import MasterKey

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, compact, keys
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import DpopProof, Nonces, ProofKey, Replays
-from affiant.reasons import Reason
 
 NOW, URL = 1_800_000_000, "https://api.example/orders"
 KEY = keys.generate("ES256")

@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives import serialization
 from tests.certificates import client_cert, make
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.binding import forwarded, mtls
 from affiant.oauth.binding.forwarded import Header, Proxies
-from affiant.reasons import Reason
 
 NAMED = make(dns=("SVC.example",))
 PROXIES = Proxies.parse("10.0.0.0/8, 2001:db8::/32,192.0.2.1")

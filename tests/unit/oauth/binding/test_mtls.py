@@ -4,8 +4,8 @@ import pytest
 from tests.certificates import NOW, make
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.binding import mtls
-from affiant.reasons import Reason
 
 PARSED = mtls.parse(make().der)
 

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.parameters import form
-from affiant.reasons import Reason
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 REASONS = {Reason.TOO_MANY_PARAMETERS, Reason.ENCODING, Reason.DUPLICATE_PARAMETER}

@@ -12,9 +12,9 @@ from tests.unit.resource.listening import ListeningIssuer, listening
 from tests.unit.resource.replays.proofs import Sender
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth.binding import mtls
-from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.diagnosis.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation
 

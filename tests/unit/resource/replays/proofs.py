@@ -6,9 +6,9 @@ from typing import Any
 from tests.unit.resource.issuer import API, Issuer
 
 from affiant.errors import Rejected, RemoteError
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
 from affiant.oauth.binding import dpop
-from affiant.reasons import Reason
 from affiant.resource import Caller, Guard, Proved
 
 

@@ -13,8 +13,8 @@ from tests.unit.resource.issuer import API, NOW, Check, Issuer, check_in_loop
 from tests.unit.resource.replays.proofs import REPLAYED, Sender, outcome
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.binding.dpop import MAX_AGE, DpopProof, Replays
-from affiant.reasons import Reason
 from affiant.resource import waiting
 from affiant.resource.replays import RedisReplays, ReplayStore
 from affiant.resource.replays.claims import MARGIN_SECONDS, Claims

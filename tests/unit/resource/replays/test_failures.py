@@ -21,7 +21,7 @@ from tests.unit.resource.issuer import API, NOW, Check, Issuer, check_in_loop
 from tests.unit.resource.replays.proofs import REPLAYED, Sender, outcome
 
 from affiant.errors import ConfigError, Rejected, RemoteError
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.resource import Denied
 from affiant.resource.replays import RedisReplays, SqliteReplays
 from affiant.resource.replays.sqlite import PRUNE_EACH

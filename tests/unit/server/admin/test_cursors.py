@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url
-from affiant.reasons import Reason
 from affiant.server.admin.lists import Cursors
 from affiant.server.keys.master_key import MasterKey
 

@@ -7,7 +7,7 @@ import pytest
 from tests.admin import ADMIN, NOW, OWNER, asking, make_context, make_gate
 
 from affiant.errors import Rejected, StoreError
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin import app
 from affiant.server.admin.roles import Principal
 from affiant.storage.memory import MemoryStore

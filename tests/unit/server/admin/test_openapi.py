@@ -6,7 +6,7 @@ import pytest
 import schemathesis
 from tests.admin import ADMIN, asking, make_gate
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.app import OPERATIONS
 from affiant.storage.memory import MemoryStore
 

@@ -4,7 +4,7 @@ import pytest
 from tests.admin import ADMIN, NOW, make_context, member
 
 from affiant.errors import ConfigError, Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.access import owners
 from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Principal, Role

@@ -6,11 +6,11 @@ import pytest
 from tests.certificates import make
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import names
 from affiant.oauth.binding import mtls
 from affiant.oauth.parameters import form
-from affiant.reasons import Reason
 from affiant.server.client_auth import ladder
 from affiant.server.client_auth.method import Judging, Named, Sent
 from affiant.server.client_auth.methods import METHODS, PLACES

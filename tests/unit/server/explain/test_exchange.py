@@ -7,9 +7,9 @@ from urllib.parse import parse_qsl, urlencode
 from tests.unit.server.explain.conftest import API, Place
 
 from affiant import testing
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.storage.records import ClaimCondition, Rule, Trust
 from affiant.testing import ISSUER, NOW
 

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 import pytest
 from tests.unit.server.explain.conftest import API, Place
 
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
-from affiant.reasons import Reason
 
 NEXT = "https://next.example"
 GRANTS = (names.CLIENT_CREDENTIALS, names.TOKEN_EXCHANGE)

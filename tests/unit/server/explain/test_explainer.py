@@ -7,10 +7,10 @@ import pytest
 from tests.unit.server.explain.conftest import Place
 
 from affiant.cli.diagnosis.explain import lines
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.oauth import names
 from affiant.oauth.metadata import Metadata
-from affiant.reasons import Reason
 from affiant.server.explain import captured
 from affiant.server.explain.explainer import Explainer, explain_elsewhere
 from affiant.server.explain.explanation import Explanation

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from tests.unit.server.explain.conftest import Place
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.testing import ISSUER, NOW, form
 from affiant.testing.server import ClientMembers
 

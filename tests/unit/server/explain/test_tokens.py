@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from tests.unit.server.explain.conftest import API, Place
 
+from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
 from affiant.oauth.revocations import FAMILY_MARK
-from affiant.reasons import Reason
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.records import Api
 from affiant.testing import KEY, NOW

@@ -10,9 +10,9 @@ import pytest
 from tests.rfc.conftest import refusal
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.oauth import names, revocations
-from affiant.reasons import Reason
 from affiant.server.registry.federation import followed
 from affiant.server.registry.key_cache import Fetched
 from affiant.server.token.active import is_revoked

@@ -13,7 +13,7 @@ from tests import softhsm
 from tests.softhsm import LABEL, PIN
 
 from affiant.errors import SignerError
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault

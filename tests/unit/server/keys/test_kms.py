@@ -19,9 +19,9 @@ from tests.kms.vault import Vault as VaultServer
 
 from affiant import Guard
 from affiant.errors import ConfigError, StoreError
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.keys import parse_public_jwk
-from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.keys import calendar as rules
 from affiant.server.keys import kms, signing_keys

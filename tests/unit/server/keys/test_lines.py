@@ -15,8 +15,8 @@ from tests import softhsm
 
 from affiant import Guard
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
-from affiant.reasons import Reason
 from affiant.server.keys import calendar as calendar_rules
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import DAY, RETIRING_SECONDS, Calendar

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
-from affiant.reasons import Reason
 from affiant.server.registration import metadata
 from affiant.server.registration.metadata import Metadata, parse
 from affiant.server.registry.kinds import VISIBLE

@@ -10,7 +10,7 @@ from tests.certificates import authority
 from tests.key_server import HOST, LOOPBACK, PUBLIC, KeyServer, Names, canary, fetcher, listening, reply, running
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.registry import fetch, key_cache
 from affiant.server.registry.fetch import MAX_BYTES, Resolver
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import keys
 from affiant.jose.keys import PublicKey
 from affiant.oauth.assertion import Rules
-from affiant.reasons import Reason
 from affiant.server.registry import key_cache
 from affiant.server.registry.credentials import keys as client_keys
 from affiant.server.registry.credentials.keys import ClientKeys

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from affiant.errors import ConfigError
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.request.limits import Limited, Limits, Rate, Rates, network
 from affiant.server.request.notes import Notes, Request
 

@@ -3,7 +3,7 @@
 import pytest
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.request.notes import MAX_SHOWN, Request, without_credentials
 
 SECRET = "aB3_" * 11

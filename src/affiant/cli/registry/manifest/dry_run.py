@@ -9,7 +9,7 @@ from typing import Any
 from affiant.cli.arguments import as_typed
 from affiant.cli.connection.admin import Admin
 from affiant.errors import ConfigError, Refused
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.roles import Role
 from affiant.system.text import printable
 

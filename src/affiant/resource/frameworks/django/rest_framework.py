@@ -14,9 +14,9 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import AnyOf, Need
-from affiant.reasons import Reason
 from affiant.resource.answers import Denied
 from affiant.resource.caller import Caller, headers_of
 from affiant.resource.checks import Checks

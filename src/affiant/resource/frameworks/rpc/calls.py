@@ -13,9 +13,9 @@ from urllib.parse import unquote
 import grpc
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.parameters.need import Need
 from affiant.oauth.resource_request import Scope
-from affiant.reasons import Reason
 from affiant.resource.answers import Denied
 from affiant.resource.checks import Checks
 

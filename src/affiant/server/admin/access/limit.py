@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from affiant.errors import ConfigError, Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.access import reach
 from affiant.server.admin.access.reach import Apis
 from affiant.server.explain import near

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TypeVar
 
 from affiant.errors import ConfigError, Error, Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.server.admin import roles
 from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Role, touches_admin

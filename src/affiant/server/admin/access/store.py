@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.access.limit import Limit
 from affiant.server.admin.access.sight import Sight
 from affiant.server.admin.roles import Principal

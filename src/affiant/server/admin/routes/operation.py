@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AliasPath, BaseModel, Field, TypeAdapter, create_model
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.calls import Call
 from affiant.server.admin.documents import Problem
 from affiant.server.admin.lists import LINES

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import revocations as rule
-from affiant.reasons import Reason
 from affiant.server.admin import changes, documents, lists, models
 from affiant.server.admin.access import owners
 from affiant.server.admin.access.limit import Limit as TeamLimit

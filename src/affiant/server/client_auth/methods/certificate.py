@@ -10,11 +10,11 @@ import json
 from typing import ClassVar
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.keys import PublicKey
 from affiant.oauth import names
 from affiant.oauth.binding import mtls, subject
 from affiant.oauth.binding.mtls import Certificate
-from affiant.reasons import Reason
 from affiant.server.client_auth.method import Judging, Method, SelfNamed, Sent
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.key_cache import Wanted

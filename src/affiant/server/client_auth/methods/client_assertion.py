@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from msgspec import structs
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
 from affiant.jose.compact import Unverified, Verified
@@ -21,7 +22,6 @@ from affiant.jose.jwk import MAX_KID
 from affiant.jose.keys import PublicKey, VerificationKey
 from affiant.oauth import assertion, names
 from affiant.oauth.federation import trusted_token
-from affiant.reasons import Reason
 from affiant.server.client_auth import findings, stranger
 from affiant.server.client_auth.method import Judging, Method, SelfNamed, Sent
 from affiant.server.registry.directory import RegisteredClient

@@ -9,8 +9,8 @@ from base64 import b64decode
 from urllib.parse import quote_plus, unquote_plus
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.server.client_auth.method import Judging, Method, SelfNamed, Sent
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.request.caller import Caller

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import strict_json
-from affiant.reasons import Reason
 from affiant.server.admin.routes.users import rules
 from affiant.server.admin.routes.users.documents import view_passkey, view_session
 from affiant.server.console.actions.action import see_other

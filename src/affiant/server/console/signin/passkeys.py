@@ -15,8 +15,8 @@ from webauthn.helpers.structs import (
 )
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url, strict_json
-from affiant.reasons import Reason
 from affiant.server.console.origins import Origins
 from affiant.server.console.signin.challenges import SECONDS, SIGN_IN, Challenges, challenge_of
 from affiant.server.keys.master_key import MasterKey

@@ -7,8 +7,8 @@ import re
 from collections.abc import Awaitable, Callable
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url
-from affiant.reasons import Reason
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.admin.routes.users import rules
 from affiant.server.console.origins import Origins

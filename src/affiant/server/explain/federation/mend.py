@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Callable
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import names
 from affiant.oauth.federation.trusted_token import IF_PRESENT, MAX_LIFETIME, REUSED
-from affiant.reasons import Reason
 from affiant.server.explain.facts import Facts
 from affiant.server.explain.federation import unmet
 from affiant.server.explain.federation.jobs import Job

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.federation.conditions import Scalar
-from affiant.reasons import Reason
 from affiant.server.explain.federation import jobs
 from affiant.server.explain.federation.jobs import Job
 from affiant.server.registry.federation import claims as kept_claims

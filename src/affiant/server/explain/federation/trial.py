@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth.federation import trusted_token
-from affiant.reasons import Reason
 from affiant.server.client_auth.admission import Foreign
 from affiant.server.explain.federation.presented import Presented
 from affiant.server.registry.federation import claims as kept_claims

@@ -15,11 +15,11 @@ from itertools import islice
 from typing import Any
 
 from affiant.errors import Rejected, StoreError
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.oauth import metadata, revocations
 from affiant.oauth.parameters import jwks_uri
 from affiant.oauth.revocations import Feed
-from affiant.reasons import Reason
 from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.registry.federation.known import KnownTrust
 from affiant.server.registry.federation.sources import find_metadata

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError, Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.compact import Unverified, Verified
 from affiant.jose.jwk import MAX_KID
 from affiant.jose.key_set import KeySet, LeftOut
 from affiant.jose.keys import PublicKey
-from affiant.reasons import Reason
 from affiant.server.registry.federation.known import KnownTrust, read_uploaded
 from affiant.server.registry.federation.sources import Issued
 from affiant.server.registry.key_cache import NOT_FETCHED, TURN_SECONDS, Fetch, KeyCache, Wanted

@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import metadata
 from affiant.oauth.federation import spiffe_id
 from affiant.oauth.parameters import jwks_uri
-from affiant.reasons import Reason
 from affiant.server.registry import key_cache
 from affiant.server.registry.key_cache import Fetch, Loaded
 from affiant.storage.records import Trust

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.request.counting.counts import Counts
 from affiant.server.request.limits import Later
 from affiant.server.request.notes import Request

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.claims import text
 from affiant.jose.compact import Unverified
 from affiant.oauth import assertion, names, revocations
 from affiant.oauth.parameters.authorization_details import Details
-from affiant.reasons import Reason
 from affiant.server.client_auth.admission import Admission, Foreign
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.registry.directory import Directory, RegisteredClient

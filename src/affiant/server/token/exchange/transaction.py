@@ -6,12 +6,12 @@ import secrets
 from typing import Any
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose.claims import text
 from affiant.oauth import names
 from affiant.oauth.federation import transaction_token
 from affiant.oauth.federation.transaction_token import Transaction
 from affiant.oauth.parameters.form import Form
-from affiant.reasons import Reason
 from affiant.server.registry.directory import Directory
 from affiant.server.request.caller import Caller, Ceiling
 from affiant.server.token import requested

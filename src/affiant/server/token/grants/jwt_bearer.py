@@ -11,10 +11,10 @@ more than the client signed.
 from __future__ import annotations
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
 from affiant.oauth.parameters.form import Form
 from affiant.oauth.parameters.scope import are_covered
-from affiant.reasons import Reason
 from affiant.server.request.caller import Caller
 from affiant.server.request.notes import Request
 from affiant.server.token import requested

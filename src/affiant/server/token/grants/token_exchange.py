@@ -11,13 +11,13 @@ import re
 from msgspec.structs import replace
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
 from affiant.oauth.federation import delegation
 from affiant.oauth.federation.delegation import Actor
 from affiant.oauth.parameters import authorization_details
 from affiant.oauth.parameters.authorization_details import Details
 from affiant.oauth.parameters.form import Form
-from affiant.reasons import Reason
 from affiant.server.request.caller import Caller, Ceiling
 from affiant.server.request.notes import Request
 from affiant.server.token import requested

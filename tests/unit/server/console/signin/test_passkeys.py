@@ -7,8 +7,8 @@ import pytest
 from tests.unit.server.console.signin.authenticator import UP, UV, Authenticator
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url
-from affiant.reasons import Reason
 from affiant.server.console.origins import Origins
 from affiant.server.console.signin.challenges import SECONDS, SIGN_IN, Challenges
 from affiant.server.console.signin.passkeys import Passkeys, credential_id

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.users import rules
 from affiant.server.console.origins import Origins

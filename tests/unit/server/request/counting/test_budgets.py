@@ -3,7 +3,7 @@
 import pytest
 from tests.spending import token_request
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.request.counting.budgets import ACTIVE_SECONDS, Budgets
 from affiant.server.request.counting.counts import Counts
 from affiant.server.request.limits import Later

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.calls import Call
 from affiant.server.admin.routes.usage.used import hours
 from affiant.storage.history.counts import HOUR, ISSUED, REFUSED, Selection, begin

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from shlex import quote
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.calls import Call
 from affiant.server.admin.routes.usage import used
 from affiant.server.admin.routes.usage.finding import (

@@ -7,7 +7,7 @@ import msgspec
 from pydantic import Field
 
 from affiant.errors import Rejected
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import clients
 from affiant.server.admin.routes.operation import UNKNOWN, Call, Reach, Routes

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from affiant.errors import Rejected
+from affiant.errors.reasons import Reason
 from affiant.jose import base64url
-from affiant.reasons import Reason
 from affiant.server.admin import changes, lists, models
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.console.actions.action import see_other
 from affiant.server.console.api import Refusal, at
 from affiant.server.console.pages.events import languages

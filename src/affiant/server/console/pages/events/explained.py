@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, NamedTuple
 
-from affiant.reasons import Reason
+from affiant.errors.reasons import Reason
 from affiant.server.admin.roles import Role
 from affiant.server.console.api import Refusal
 from affiant.server.console.pages.events import languages

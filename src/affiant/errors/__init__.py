@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the client raises none of them, and does not wait for the list
-    from affiant.reasons import Reason
+    from affiant.errors.reasons import Reason
 
 
 class Error(Exception):
