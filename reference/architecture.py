@@ -118,7 +118,7 @@ def _room(name: str) -> str | None:
     parts = rest.split(".")
     if package != "affiant" or parts[0] in {"", "version"}:
         return None
-    if not (_PACKAGE / parts[0]).is_dir() or parts[0] == "system":
+    if not (_PACKAGE / parts[0]).is_dir() or parts[0] in {"errors", "system"}:
         return _FOUNDATION if parts[0] in {"errors", "system"} else None
     if parts[0] in _DIVIDED and len(parts) > 1 and (_PACKAGE / parts[0] / parts[1] / "__init__.py").exists():
         return "/".join(parts[:2])
