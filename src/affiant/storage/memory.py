@@ -28,6 +28,7 @@ from affiant.storage.entries import (
     as_ended,
 )
 from affiant.storage.history.counts import SERVER, TOP_ROWS, Count, Selection, Total, is_over
+from affiant.storage.history.cursors import Cursor, is_free
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import (
     Append,
@@ -57,6 +58,7 @@ class MemoryStore(RegistryAndUsers):
         super().__init__(self._tables)
         self.key_uses: ports.KeyUses = uses
         self.counts: ports.Counts = self._tables.counts
+        self.cursors: ports.Cursors = MemoryCursors(lock)
         self.revocations: ports.Revocations = MemoryRevocations(ledger)
         self.refresh_tokens: ports.RefreshTokens = MemoryRefreshTokens(ledger)
         self.ledger: ports.Ledger = ledger
@@ -220,6 +222,42 @@ class MemoryCounts:
                 and selection.since <= count.at < selection.until
                 and count.kind in selection.kinds
             ]
+
+
+class MemoryCursors:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._rows: dict[str, Cursor] = {}
+
+    async def take(self, name: str, holder: str, *, now: int, seconds: int, start: int = 0) -> int | None:
+        with self._lock:
+            row = self._rows.get(name, Cursor(name, start, holder, 0))
+            if not is_free(row, holder, now, seconds):
+                return None
+            self._rows[name] = msgspec.structs.replace(row, holder=holder, until=now + seconds)
+            return row.number
+
+    async def advance(self, name: str, holder: str, number: int, problem: str = "") -> bool:
+        with self._lock:
+            row = self._rows.get(name)
+            if row is None or row.holder != holder:
+                return False
+            self._rows[name] = msgspec.structs.replace(row, number=max(row.number, number), problem=problem)
+            return True
+
+    async def release(self, name: str, holder: str) -> None:
+        with self._lock:
+            row = self._rows.get(name)
+            if row is not None and row.holder == holder:
+                self._rows[name] = msgspec.structs.replace(row, until=0)
+
+    async def list(self) -> list[Cursor]:
+        with self._lock:
+            return [row for _, row in sorted(self._rows.items())]
+
+    async def remove(self, name: str) -> bool:
+        with self._lock:
+            return self._rows.pop(name, None) is not None
 
 
 class MemoryLedger:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from affiant.storage.console import Cloned, Passkeys, Sessions, SignInLinks, TooMany, Users
 from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation, Sought
 from affiant.storage.history.counts import Count, Selection, Total
+from affiant.storage.history.cursors import Cursor
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import (
     Apis,
@@ -29,6 +30,7 @@ __all__ = [
     "Clients",
     "Cloned",
     "Counts",
+    "Cursors",
     "InitialAccessTokens",
     "KeyUses",
     "Ledger",
@@ -89,6 +91,36 @@ class Counts(Protocol):
 
     async def list(self, selection: Selection) -> list[Count]:
         """The counts of this selection, by client, kind, time and label."""
+
+
+class Cursors(Protocol):
+    """Named cursors, each with a lease: of all processes of all nodes, one does a piece of work. See Cursor.
+
+    On PostgreSQL the database's clock counts. A process that stops for longer than its lease, or whose clock jumps, may
+    go on beside its successor until its next `take` or `advance`: work must be safe to do twice.
+    """
+
+    async def take(self, name: str, holder: str, *, now: int, seconds: int, start: int = 0) -> int | None:
+        """Take a cursor, or keep it, for so many seconds; return its number, or None while another holds it.
+
+        A cursor that there is not yet is made, with the number `start`.
+        """
+
+    async def advance(self, name: str, holder: str, number: int, problem: str = "") -> bool:
+        """Move a cursor on to this number, never back, and note the problem that stops it there.
+
+        Returns:
+            False if another process has taken the cursor meanwhile, or it was removed: nothing was changed.
+        """
+
+    async def release(self, name: str, holder: str) -> None:
+        """End this holder's lease, so that another process need not wait for its end."""
+
+    async def list(self) -> list[Cursor]:
+        """All cursors, by name."""
+
+    async def remove(self, name: str) -> bool:
+        """Forget a cursor; return whether there was one."""
 
 
 class RefreshTokens(Protocol):
@@ -194,6 +226,7 @@ class Store(Protocol):
     sign_in_links: SignInLinks
     key_uses: KeyUses
     counts: Counts
+    cursors: Cursors
     revocations: Revocations
     refresh_tokens: RefreshTokens
     ledger: Ledger

@@ -5,7 +5,7 @@ Values are written as PostgreSQL's `$1`; SQLite takes `?1`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -24,12 +24,25 @@ from affiant.storage.history.counts import (
     Selection,
     Total,
 )
+from affiant.storage.history.cursors import Cursor
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import Drop, Forget, Get, Put, Record, Rows, Write
 
 TOKEN = "SELECT record FROM refresh_token WHERE digest = $1"  # noqa: S105 - a query
 _REVOCATION = "SELECT kind, value, at, until FROM revocation WHERE"
 _AUDIT = "SELECT number, trace_id, record, link FROM audit WHERE"
+_HOLDING = "name = $1 AND holder = $2"
+# As in history.cursors.is_free, in one statement.
+_TAKE = (
+    "INSERT INTO cursor (name, number, holder, until, problem) VALUES ($1, $2, $3, $4, '')"
+    " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until"
+    " WHERE cursor.holder = excluded.holder OR cursor.until <= $5 OR cursor.until > $6 RETURNING number"
+)
+_ADVANCE = (
+    "UPDATE cursor SET number = CASE WHEN number < $3 THEN $3 ELSE number END, problem = $4"  # noqa: S608 - our own
+    f" WHERE {_HOLDING} RETURNING number"
+)
+_RELEASE = f"UPDATE cursor SET until = 0 WHERE {_HOLDING}"  # noqa: S608 - text of our own
 _LOWEST, HIGHEST = -(2**63), 2**63 - 1  # of a column
 Statement = tuple[str, tuple[Any, ...]]
 
@@ -193,6 +206,41 @@ def count_rows(counts: Sequence[Count]) -> list[tuple[str, str, str, int, str, i
     """
     known = [count for count in counts if is_text(count.client_id) and is_text(count.label)]
     return [(*count.key, count.count) for count in sorted(known, key=lambda count: count.key)]
+
+
+class SqlCursors:
+    """All of ports.Cursors.
+
+    Args:
+        reads: runs the query.
+        run: runs a statement that changes rows, in a commit of its own; the rows that it returns.
+        clock_offset: by how many seconds this process's clock is ahead of the store's.
+    """
+
+    def __init__(
+        self, reads: Reads, run: Callable[..., Awaitable[Sequence[Any]]], clock_offset: Callable[[], float]
+    ) -> None:
+        self._reads = reads
+        self._run = run
+        self._clock_offset = clock_offset
+
+    async def take(self, name: str, holder: str, *, now: int, seconds: int, start: int = 0) -> int | None:
+        at = now - round(self._clock_offset())
+        rows = await self._run(_TAKE, name, start, holder, at + seconds, at, at + 2 * seconds)
+        return rows[0][0] if rows else None
+
+    async def advance(self, name: str, holder: str, number: int, problem: str = "") -> bool:
+        return bool(await self._run(_ADVANCE, name, holder, number, problem))
+
+    async def release(self, name: str, holder: str) -> None:
+        await self._run(_RELEASE, name, holder)
+
+    async def list(self) -> list[Cursor]:
+        query = "SELECT name, number, holder, until, problem FROM cursor ORDER BY name"
+        return [Cursor(*row) for row in await self._reads.page(query)]
+
+    async def remove(self, name: str) -> bool:
+        return bool(await self._run("DELETE FROM cursor WHERE name = $1 RETURNING name", name))
 
 
 class SqlRefreshTokens:

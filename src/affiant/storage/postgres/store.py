@@ -16,7 +16,7 @@ from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import CHANNEL, Watch
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import Append, Forget, Get, Result, Rows, Step, Steps, changes_version
-from affiant.storage.sql import SqlKeyUses, SqlStore, SqlTables, is_text, select, write
+from affiant.storage.sql import SqlCursors, SqlKeyUses, SqlStore, SqlTables, is_text, select, write
 
 READERS = 4  # connections for look-ups and changes; one more commits, and one listens
 
@@ -59,6 +59,7 @@ class PostgresStore(SqlStore):
         super().__init__(PostgresTables(pool, self._watch, audit_key), pool, HEAD, POSITION)
         self.key_uses: ports.KeyUses = PostgresKeyUses(pool)
         self.counts: ports.Counts = PostgresCounts(pool, self._watch)
+        self.cursors: ports.Cursors = SqlCursors(pool, pool.fetch, lambda: self.clock_offset)
         self.ledger: ports.Ledger = self._ledger
 
     async def open(self) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
-from affiant.storage.sql import SqlStore
+from affiant.storage.sql import SqlCursors, SqlStore
 from affiant.storage.sqlite.connection import Reads, create
 from affiant.storage.sqlite.copies import locked, restoring
 from affiant.storage.sqlite.counts import SqliteCounts
 from affiant.storage.sqlite.ledger import HEAD, POSITION, SqliteLedger
 from affiant.storage.sqlite.registry import SqliteKeyUses, SqliteTables
-from affiant.storage.sqlite.writer import Writer
+from affiant.storage.sqlite.writer import Transaction, Writer
 
 FILE_NAME = "affiant.db"
 
@@ -34,6 +36,7 @@ class SqliteStore(SqlStore):
         super().__init__(SqliteTables(reads, self._writer, audit_key), reads, HEAD, POSITION)
         self.key_uses: ports.KeyUses = SqliteKeyUses(reads, self._writer)
         self.counts: ports.Counts = SqliteCounts(reads, self._writer)
+        self.cursors: ports.Cursors = SqlCursors(reads, self._run, lambda: self.clock_offset)
         self.ledger: ports.Ledger = SqliteLedger(reads, self._writer, audit_key)
 
     async def open(self) -> None:
@@ -63,6 +66,13 @@ class SqliteStore(SqlStore):
     @property
     def clock_offset(self) -> float:
         return 0.0
+
+    async def _run(self, statement: str, *values: Any) -> Sequence[Any]:
+        def work(transaction: Transaction) -> Sequence[Any]:
+            return transaction.connection.execute(statement.replace("$", "?"), values).fetchall()
+
+        rows: Sequence[Any] = await self._writer().change(work)
+        return rows
 
     def _writer(self) -> Writer:
         if self._writing is None:
