@@ -28,7 +28,7 @@ from affiant.cli.connection.data import open_store
 from affiant.jose import keys
 from affiant.server import settings
 from affiant.server.admin import roles
-from affiant.server.keys import master_key
+from affiant.server.keys import key_source
 from affiant.server.registry.clients import build as build_client
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.records import Api, Client
@@ -56,8 +56,8 @@ ROUTES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
 async def fill(folder: Path, database: str | None, records: int, clients: int) -> dict[str, str]:
     """Make the store; the secrets of READER and CLIENT."""
     chosen = settings.load(data=folder, database=database)
-    master_key.make(folder)
-    key = master_key.load(folder)
+    key_source.make(folder)
+    key = key_source.load(folder)
     store = open_store(chosen, key)
     await store.open()
     secrets = {}

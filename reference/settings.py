@@ -12,7 +12,7 @@ from affiant.cli.registry import register
 from affiant.cli.server import guard
 from affiant.client.credentials import environment
 from affiant.client.credentials import file as credentials
-from affiant.server.keys import master_key
+from affiant.server.keys import key_source
 from affiant.server.settings import Settings
 from affiant.server.settings.sources import PREFIX
 from affiant.signers.pkcs11 import session
@@ -23,7 +23,7 @@ From the command line (`affiant serve --help` has those that are options there),
 `affiant serve` and `GET /admin/api/settings` tell what set each one."""
 # What is read from the environment alone.
 _ENVIRONMENT = (
-    (master_key.ENVIRONMENT, "the master key, 64 hexadecimal digits or 43 characters of base64url; else it is a file"),
+    (key_source.ENVIRONMENT, "the master key, 64 hexadecimal digits or 43 characters of base64url"),
     (session.PIN, "the PIN of the PKCS #11 token"),
     (credentials.ENVIRONMENT, "of clients, not of the server: the credentials file, or its JSON"),
     *environment.MEANINGS.items(),

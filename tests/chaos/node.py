@@ -18,7 +18,7 @@ from tests.chaos.load import Crowd
 from tests.process import READY_SECONDS, Server
 
 from affiant.jose import keys
-from affiant.server.keys import master_key
+from affiant.server.keys import key_source
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import clients
 from affiant.storage.records import Api, Client
@@ -45,8 +45,8 @@ class Node(Server):
     @cached_property
     def master_key(self) -> MasterKey:
         """Made and read once: some experiments take the folder away."""
-        master_key.make(self.data, {})
-        return master_key.load(self.data, {})
+        key_source.make(self.data, environment={})
+        return key_source.load(self.data, environment={})
 
     @property
     def pid(self) -> int:

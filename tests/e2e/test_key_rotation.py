@@ -18,7 +18,7 @@ from affiant.errors import Rejected
 from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.jose.keys import PrivateKey
-from affiant.server.keys import master_key, signing_keys
+from affiant.server.keys import key_source, signing_keys
 from affiant.server.keys.calendar import MAX_AGE, SEEN_SECONDS
 from affiant.server.keys.vault import Vault
 from affiant.storage.sqlite import SqliteStore
@@ -90,12 +90,12 @@ class Load:
 
 async def _rotate(folder: Path, times: int) -> None:
     """As the command does, without the time that its process takes to start."""
-    store = SqliteStore(folder / "affiant.db", audit_key=master_key.load(folder).audit)
+    store = SqliteStore(folder / "affiant.db", audit_key=key_source.load(folder).audit)
     await store.open()
     try:
         for _ in range(times):
             now = int(time.time())
-            vault = Vault(master_key.load(folder))
+            vault = Vault(key_source.load(folder))
             await signing_keys.rotate(store, vault, now=now, delay=SEEN_SECONDS, by="a test")
             await asyncio.sleep(SEEN_SECONDS + 0.1)
     finally:

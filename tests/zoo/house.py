@@ -16,7 +16,7 @@ from affiant.server import app
 from affiant.server.explain import captured, hints
 from affiant.server.explain.explainer import Explainer
 from affiant.server.explain.explanation import Explanation
-from affiant.server.keys import master_key
+from affiant.server.keys import key_source
 from affiant.server.settings.options import Options
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME
@@ -35,7 +35,7 @@ class House(Server):
         """The server of a new data folder; the master key must be in the environment."""
         data = folder / "affiant-data"
         data.mkdir()
-        store = SqliteStore(data / FILE_NAME, audit_key=master_key.load(data).audit)
+        store = SqliteStore(data / FILE_NAME, audit_key=key_source.load(data).audit)
         async with cls.in_process(issuer=issuer, store=store) as made:
             await store.settings.put("issuer", issuer)
             options = Options(fresh_seconds=0.0)  # a change by a command is seen at once

@@ -15,7 +15,7 @@ from affiant.cli.diagnosis.explain import lines
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.server.explain.explanation import Explanation
-from affiant.server.keys import master_key
+from affiant.server.keys import key_source
 from affiant.server.registry.federation.fields import RULE, TRUST
 from affiant.storage.records import Rule, Trust
 from affiant.testing import ISSUER
@@ -26,7 +26,7 @@ SCOPE = ("orders.read", "orders.write")
 
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setenv(master_key.ENVIRONMENT, bytes(range(32)).hex())  # the server's, for commands
+    monkeypatch.setenv(key_source.ENVIRONMENT, bytes(range(32)).hex())  # the server's, for commands
     async with House.on_folder(tmp_path, ISSUER) as made:
         await made.add_api(API, scope=(*SCOPE, "orders.admin"), is_default=True)
         await made.add_api(OTHER_API, name="other", scope=("invoices.read",))

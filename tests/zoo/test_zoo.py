@@ -15,7 +15,7 @@ from affiant.jose import keys
 from affiant.oauth import names
 from affiant.server.explain import hints
 from affiant.server.explain.fix import Fix
-from affiant.server.keys import master_key
+from affiant.server.keys import key_source
 
 ISSUER = "http://127.0.0.1:8377"
 EC, OTHER_EC, STRANGER = (keys.generate("ES256") for _ in range(3))
@@ -26,7 +26,7 @@ SCOPES = ("orders.read", "orders.write")
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     monkeypatch.setattr(hints, "SECONDS", 0.01)  # what a mistake was is found out at once
-    monkeypatch.setenv(master_key.ENVIRONMENT, bytes(range(32)).hex())  # the server's, for commands
+    monkeypatch.setenv(key_source.ENVIRONMENT, bytes(range(32)).hex())  # the server's, for commands
     async with House.on_folder(tmp_path, ISSUER) as made:
         await made.add_api("https://api.example", scope=(*SCOPES, "invoices.read"), is_default=True)
         await made.add_api("https://other.example", name="other", scope=SCOPES)

@@ -16,6 +16,7 @@ from affiant.server.settings import Settings
 WRONG: dict[str, tuple[str, str]] = {
     "data": ("", "write a path"),
     "database": ("mysql://u:canary-cafe@h/d", "write postgresql://USER@HOST/NAME"),
+    "master_key_file": ("", "write a path"),
     "issuer": ("http://as.example", "must start with https://"),
     "host": ("127.0.0.1:80", "write an address such as 127.0.0.1"),
     "port": ("80x", "write a whole number from 0 to 65535, not '80x'"),
@@ -53,7 +54,7 @@ WRONG: dict[str, tuple[str, str]] = {
 }
 # Given on the command line, what click makes of them first is a path.
 pytestmark = pytest.mark.usefixtures("no_settings")
-PATHS = {"data", "tls_cert", "tls_key", "tls_client_ca", "pkcs11_module", "pkcs11_pin_file"}
+PATHS = {"data", "master_key_file", "tls_cert", "tls_key", "tls_client_ca", "pkcs11_module", "pkcs11_pin_file"}
 OPTIONS = {"database", "issuer", "host", "port", "workers", "signing_alg"}
 
 

@@ -15,7 +15,7 @@ from affiant.cli.arguments import FOLDER
 from affiant.cli.output import json_option
 from affiant.errors import ConfigError
 from affiant.server import settings
-from affiant.server.keys import master_key
+from affiant.server.keys import key_source
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
 from affiant.server.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
@@ -73,6 +73,11 @@ def load(**options: object) -> Settings:
     if options.get("data") is not None:
         raise ConfigError("give either --data or --database sqlite:///FOLDER, not both")
     return chosen.model_copy(update={"data": Path(chosen.database.removeprefix(_SQLITE)), "database": None})
+
+
+def load_key(chosen: Settings) -> MasterKey:
+    """Return the master key, from the source that these settings and the environment give."""
+    return key_source.load(chosen.data, chosen.master_key_file)
 
 
 def open_store(chosen: Settings, key: MasterKey) -> Store:
@@ -140,7 +145,7 @@ def with_store(place: Settings | Path, work: Callable[[Store, MasterKey], Awaita
     async def run() -> Result:
         if chosen.database is not None and not await _postgres().is_made(chosen.database):
             raise NotFound(f"{shown_place(chosen)} has no tables of affiant: name another with --database")
-        return await _run(chosen, master_key.load(chosen.data), work)
+        return await _run(chosen, load_key(chosen), work)
 
     return asyncio.run(run())
 
@@ -159,16 +164,16 @@ def with_new_store(
         create_folder(chosen)
         # Order: the key before the first page of the database, so that a second process that finds one finds both.
         may_be_new = chosen.database is not None or _is_empty(chosen.data / FILE_NAME)
-        made = master_key.make(chosen.data) if may_be_new else False
+        made = key_source.make(chosen.data, chosen.master_key_file) if may_be_new else False
         new = [str(path.absolute()) for path in _paths(chosen) if path not in before and path.exists()]
         if new:
             report(new[0])
         try:
-            return await _run(chosen, master_key.load(chosen.data), work)
+            return await _run(chosen, load_key(chosen), work)
         except _OtherKey:
             if made:
-                master_key.take_back(chosen.data)
-                master_key.load(chosen.data)  # raises: it is missing
+                key_source.take_back(chosen.data)
+                load_key(chosen)  # raises: it is missing
             raise
 
     return asyncio.run(run())
@@ -176,7 +181,7 @@ def with_new_store(
 
 def _paths(chosen: Settings) -> tuple[Path, ...]:
     """Return the paths that may be created, the folder first."""
-    files = (master_key.FILE_NAME,) if chosen.database is not None else (FILE_NAME, master_key.FILE_NAME)
+    files = (key_source.FILE_NAME,) if chosen.database is not None else (FILE_NAME, key_source.FILE_NAME)
     return (chosen.data, *(chosen.data / name for name in files))
 
 
@@ -223,8 +228,8 @@ def check_mark(mark: str, key: MasterKey) -> None:
     """Reject a master key that did not leave this mark in a database."""
     if mark != _mark(key):
         raise _OtherKey(
-            f"this database was made under another master key: put its {master_key.FILE_NAME} into the data folder,"
-            f" or set {master_key.ENVIRONMENT}"
+            f"this database was made under another master key: put its {key_source.FILE_NAME} into the data folder,"
+            f" or set {key_source.ENVIRONMENT} or {key_source.SETTING}"
         )
 
 

@@ -15,14 +15,15 @@ import msgspec
 
 from affiant.cli.arguments import FILE
 from affiant.cli.connection.admin import Admin, segment
-from affiant.cli.connection.data import check_data
+from affiant.cli.connection.data import check_data, load_key
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.operations import records
 from affiant.cli.operations.records import ALL, Selection, selection_options
 from affiant.cli.output import Listing, instant, is_json, print_json, show, show_list
 from affiant.errors import ConfigError, RemoteError
-from affiant.server.keys import master_key
+from affiant.server.keys import key_source
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.settings import Settings
 from affiant.storage.entries import AuditHead, AuditRow
 from affiant.storage.history import audit_chain
 from affiant.storage.history.audit_chain import Broken, Damage, Verification
@@ -82,9 +83,8 @@ def verify(file: Path | None, expect: AuditHead | None, gaps: bool, place: Place
         if file is None:
             head = _verify_log(place, expect)
         else:
-            folder = place.chosen.data
-            _require_key(folder)
-            head = _verify_file(file, master_key.load(folder), expect, _resumed if gaps else Verification.feed)
+            _require_key(place.chosen)
+            head = _verify_file(file, load_key(place.chosen), expect, _resumed if gaps else Verification.feed)
     except Broken as broken:
         return _show_broken(broken)
     what = f"the chain is intact, {head.number} records" if not gaps else "no record of the selection was changed"
@@ -236,15 +236,15 @@ def _check_log(place: Place) -> None:
     """Raise NotFound if there is no log: an empty one that was just made would verify, and mislead."""
     if not place.is_remote:
         check_data(place.chosen)
-        _require_key(place.chosen.data)
+        _require_key(place.chosen)
 
 
-def _require_key(folder: Path) -> None:
+def _require_key(chosen: Settings) -> None:
     """Raise NotFound if there is no master key: every record would be wrong under a new one."""
-    if not os.environ.get(master_key.ENVIRONMENT) and not (folder / master_key.FILE_NAME).exists():
+    if not key_source.find(chosen.data, chosen.master_key_file).exists:
         raise NotFound(
-            f"the chain is keyed with the master key, and there is none in {folder}: give the server's data folder with"
-            f" --data, or the key in {master_key.ENVIRONMENT}"
+            f"the chain is keyed with the master key, and there is none in {chosen.data}: give the server's data folder"
+            f" with --data, or the key in {key_source.ENVIRONMENT} or {key_source.SETTING}"
         )
 
 

@@ -8,11 +8,18 @@ from pathlib import Path
 import click
 
 from affiant.cli.arguments import FILE
-from affiant.cli.connection.data import KEY_CHECK, check_data, check_mark, store_options, with_new_store, with_store
+from affiant.cli.connection.data import (
+    KEY_CHECK,
+    check_data,
+    check_mark,
+    load_key,
+    store_options,
+    with_new_store,
+    with_store,
+)
 from affiant.cli.output import show
 from affiant.errors import ConfigError
 from affiant.jose.claims import LEEWAY
-from affiant.server.keys import master_key
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.settings import Settings
 from affiant.storage.entries import AuditRecord, Entry
@@ -63,7 +70,7 @@ def restore(file: Path, chosen: Settings) -> None:
     now = int(time.time())
     chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Order: before anything is moved, since the copy is of no use without its key.
-    key, mark = master_key.load(chosen.data), copies.find_setting(file, KEY_CHECK)
+    key, mark = load_key(chosen), copies.find_setting(file, KEY_CHECK)
     if mark is not None:
         check_mark(mark, key)
     kept = copies.restore(file, chosen.data / FILE_NAME, now=now)

@@ -28,6 +28,7 @@ from affiant.cli.connection.data import (
     ISSUER,
     has_data,
     load,
+    load_key,
     open_store,
     open_vault,
     place_options,
@@ -42,7 +43,7 @@ from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
 from affiant.cli.server.workers import Workers
 from affiant.errors import ConfigError
 from affiant.server import app, settings
-from affiant.server.keys import calendar, master_key, signing_keys
+from affiant.server.keys import calendar, signing_keys
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.published.revocations import MAX_WAITING
 from affiant.server.request.limits import Limits, Rate, Rates
@@ -116,7 +117,7 @@ def application() -> Starlette:
 
 
 def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Starlette:
-    key = master_key.load(chosen.data)
+    key = load_key(chosen)
     rates = Rates(
         failures=Rate(chosen.failure_burst, chosen.failure_rate), tokens=Rate(chosen.token_burst, chosen.token_rate)
     )

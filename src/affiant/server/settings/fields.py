@@ -67,6 +67,9 @@ class Settings(BaseModel):
     database: str | None = Field(
         default=None, repr=False, description="postgresql://USER@HOST/NAME instead of SQLite in the data folder"
     )
+    master_key_file: Path | None = Field(
+        default=None, description="file with the master key, instead of master.key in the data folder"
+    )
     issuer: Url = Field(default=None, description="issuer identifier; default: what the data folder remembers")
     host: str = Field(default=DEFAULT_HOST, description="address to listen on")
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -179,7 +182,10 @@ class Settings(BaseModel):
             raise ValueError("it must not contain control characters, such as a line end")
         return value
 
-    @field_validator("data", "tls_cert", "tls_key", "tls_client_ca", "pkcs11_module", "pkcs11_pin_file", mode="before")
+    @field_validator(
+        *("data", "master_key_file", "tls_cert", "tls_key", "tls_client_ca", "pkcs11_module", "pkcs11_pin_file"),
+        mode="before",
+    )
     @classmethod
     def _check_path(cls, value: object) -> object:
         # Path("") is the working directory.

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from affiant.cli.connection.data import has_data, load, open_store, shown_place, with_new_store, with_store
 from affiant.cli.server.db import db
 from affiant.errors import ConfigError
-from affiant.server.keys import master_key
+from affiant.server.keys import key_source
 from affiant.server.keys.master_key import MasterKey
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore, copies
@@ -68,12 +68,12 @@ def test_a_database_without_its_master_key_is_not_touched() -> None:
     """A new key would chain and seal data that the right key could neither verify nor open."""
     folder = Path("affiant-data")
     with_new_store(load(), _nothing)
-    key = folder / master_key.FILE_NAME
+    key = folder / key_source.FILE_NAME
     kept = key.rename("kept")
     with pytest.raises(ConfigError, match=r"master\.key is missing.*put it back"):
         with_store(load(), _nothing)
     assert not key.exists()
-    master_key.make(folder)
+    key_source.make(folder)
     with pytest.raises(ConfigError, match="another master key"):
         with_store(load(), _nothing)
     kept.rename(key)
@@ -92,8 +92,8 @@ def test_a_backup_is_restored_to_its_master_key_alone(*, is_another: bool) -> No
     assert ("another master key" if is_another else "is missing") in str(done.exception)
     assert not list(Path("elsewhere").glob("*.before*"))
     assert Path("elsewhere", FILE_NAME).exists() == is_another
-    kept = Path("elsewhere", master_key.FILE_NAME)
+    kept = Path("elsewhere", key_source.FILE_NAME)
     kept.unlink(missing_ok=True)
-    Path("affiant-data", master_key.FILE_NAME).rename(kept)
+    Path("affiant-data", key_source.FILE_NAME).rename(kept)
     Path("elsewhere", FILE_NAME).unlink(missing_ok=True)
     assert CliRunner().invoke(db, ["restore", "copy", "--data", "elsewhere"]).exception is None
