@@ -16,6 +16,7 @@ MIN_RSA_EXPONENT = 65537  # the minimum of FIPS 186-5 section 5.4
 MAX_RSA_EXPONENT_BITS = 64  # the limit of OpenSSL for a modulus of more than 3072 bits
 _SMALL_FACTOR = 752  # Baseline Requirements 6.1.6: no prime factor below this
 _FERMAT_ROUNDS = 100  # Baseline Requirements 6.1.1.3
+_SQUARES_MODULO = (64 * 63, 65 * 11)  # 1 number in 119 is a square modulo both
 _ROCA_PRIMES_UP_TO = 701  # the first 126 primes, which divide M for every modulus of 1984 bits and more
 
 _P = 2**255 - 19
@@ -43,10 +44,16 @@ def has_near_factors(n: int) -> bool:
     root = isqrt(n)
     if root * root == n:
         return True
-    for a in range(root + 1, root + 1 + _FERMAT_ROUNDS):
-        rest = a * a - n
-        if isqrt(rest) ** 2 == rest:
-            return True
+    # Remainders show for most rounds that they find no square: a root of so many bits takes microseconds.
+    one, other = _SQUARES_MODULO
+    may_be, may_be_too = _squares_modulo(one), _squares_modulo(other)
+    small_root, small_n = root % (one * other), n % (one * other)
+    for step in range(1, _FERMAT_ROUNDS + 1):
+        small_rest = (small_root + step) ** 2 - small_n
+        if may_be[small_rest % one] and may_be_too[small_rest % other]:
+            rest = (root + step) ** 2 - n
+            if isqrt(rest) ** 2 == rest:
+                return True
     return False
 
 
@@ -80,6 +87,13 @@ def _primes(up_to: int) -> tuple[int, ...]:
 @cache
 def _product_of_small_primes() -> int:
     return prod(_primes(_SMALL_FACTOR))
+
+
+@cache
+def _squares_modulo(modulus: int) -> bytes:
+    """Whether each remainder is one of a square."""
+    squares = {root * root % modulus for root in range(modulus)}
+    return bytes(remainder in squares for remainder in range(modulus))
 
 
 @cache
