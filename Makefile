@@ -11,6 +11,9 @@ BIN := $(VENV)/bin
 LOCK_VENV := .venv-lock
 FOREIGN_VENV := .venv-interop
 FOREIGN = $(FOREIGN_VENV)/.installed-$(VERSION)
+DOCS_VENV := .venv-docs
+DOCS = $(DOCS_VENV)/.installed-$(VERSION)
+SITE := build/site
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 # The stamps carry Python's version, so that PYTHON=python3.12 after python3.11 rebuilds .venv.
@@ -25,7 +28,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_i
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test tests quick lint demo soak interop bench counts lock clean
+.PHONY: help venv test tests quick lint demo soak interop bench counts docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -84,6 +87,21 @@ $(FOREIGN): tests/interop/requirements.lock
 		--require-hashes --requirement tests/interop/requirements.lock
 	@touch $@
 
+# The builder exits with 0 for a link that it cannot find, unless it is strict; anchors and other hosts only our own check sees.
+docs: $(DOCS) ## the site of docs/, in build/site: fails for a broken link or anchor, and for a page that is not in the index
+	@$(DOCS_VENV)/bin/python -m reference.website stage
+	@$(DOCS_VENV)/bin/zensical build --strict
+	@$(DOCS_VENV)/bin/python -m reference.website check $(SITE)
+	@echo "· docs: $(SITE)/index.html"
+
+$(DOCS): docs/requirements.lock
+	@$(CHECK_PYTHON)
+	@echo "· $(DOCS_VENV): what docs/requirements.lock pins"
+	@$(PYTHON) -m venv --clear $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input install \
+		--require-hashes --requirement docs/requirements.lock
+	@touch $@
+
 bench: $(READY) ## benchmarks, each compared with a peer or a primitive (ARGS="--quick tokens" for a part)
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -111,8 +129,11 @@ lock: ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" f
 	@$(LOCK_VENV)/bin/uv pip compile bench/clients/requirements.in \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file bench/clients/requirements.lock $(ARGS)
+	@$(LOCK_VENV)/bin/uv pip compile docs/requirements.in \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file docs/requirements.lock $(ARGS)
 	@echo "· requirements.lock: $$(grep -c '==' requirements.lock) packages"
 
 clean: ## remove environments, caches and builds
-	@rm -rf $(VENV) $(LOCK_VENV) $(FOREIGN_VENV) build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(LOCK_VENV) $(FOREIGN_VENV) $(DOCS_VENV) build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

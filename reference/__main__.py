@@ -9,6 +9,7 @@ import sys
 
 from reference import snippets
 from reference.pages import FOLDER, MANUAL, PAGES
+from reference.website import nav
 
 from affiant.cli.shell import man
 
@@ -22,6 +23,7 @@ def main(names: list[str]) -> None:
             (FOLDER / f"{name}.md").write_text(build(), "utf-8")
         man.write(MANUAL)
         snippets.FILE.write_text(snippets.build(), "utf-8")
+        nav.CONFIG.write_text(nav.build(), "utf-8")
 
 
 main(sys.argv[1:])

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from reference import admin_api, architecture, cli, conformance, endpoints, metadata, presets, reasons, settings
+from reference import (
+    admin_api,
+    architecture,
+    cli,
+    conformance,
+    endpoints,
+    metadata,
+    presets,
+    python_api,
+    reasons,
+    settings,
+)
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
 MANUAL = FOLDER / "man"  # the manual pages, which the wheel takes from here
@@ -17,6 +28,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/endpoints": endpoints.build,
     "reference/metadata": metadata.build,
     "reference/presets": presets.build,
+    "reference/python": python_api.build,
     "reference/reasons": reasons.build,
     "reference/settings": settings.build,
 }

@@ -21,13 +21,14 @@ def _program(path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("fails", "passes", "runs"),
     [
-        ("", True, ["make lint", "make tests", "make interop", "make counts"]),
+        ("", True, ["make lint", "make docs", "make tests", "make interop", "make counts"]),
         ("lint", False, ["make lint"]),
         ("lint tests", False, ["make lint"]),
-        ("tests", True, ["make lint", "make tests", "again", "make interop", "make counts"]),
-        ("interop", False, ["make lint", "make tests", "make interop"]),
-        ("counts", False, ["make lint", "make tests", "make interop", "make counts"]),
-        ("tests again", False, ["make lint", "make tests", "again"]),
+        ("docs", False, ["make lint", "make docs"]),
+        ("tests", True, ["make lint", "make docs", "make tests", "again", "make interop", "make counts"]),
+        ("interop", False, ["make lint", "make docs", "make tests", "make interop"]),
+        ("counts", False, ["make lint", "make docs", "make tests", "make interop", "make counts"]),
+        ("tests again", False, ["make lint", "make docs", "make tests", "again"]),
     ],
 )
 def test_only_failed_tests_have_a_second_try(tmp_path: Path, *, fails: str, passes: bool, runs: list[str]) -> None:
