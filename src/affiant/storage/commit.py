@@ -161,6 +161,12 @@ def seal(
     return rows
 
 
+def tell(listeners: Iterable[Callable[[Sequence[bytes]], None]], records: Sequence[bytes]) -> None:
+    """Tell the listeners of a store which audit records were committed."""
+    for listen in listeners:
+        listen(records)
+
+
 def judge_rotation(token: RefreshToken | None, rotation: Rotation, successor: RefreshToken | None) -> Outcome:
     """Return the outcome of this use of a refresh token.
 

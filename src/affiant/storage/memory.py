@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from affiant.storage import ports
-from affiant.storage.commit import Commit, dependencies, later, named, seal
+from affiant.storage.commit import Commit, dependencies, later, named, seal, tell
 from affiant.storage.console import RegistryAndUsers
 from affiant.storage.entries import (
     GENESIS,
@@ -62,6 +62,7 @@ class MemoryStore(RegistryAndUsers):
         self.revocations: ports.Revocations = MemoryRevocations(ledger)
         self.refresh_tokens: ports.RefreshTokens = MemoryRefreshTokens(ledger)
         self.ledger: ports.Ledger = ledger
+        self.listeners: list[Callable[[Sequence[bytes]], None]] = ledger.listeners
         self.audit_log: ports.AuditLog = ledger
 
     async def open(self) -> None: ...
@@ -272,6 +273,7 @@ class MemoryLedger:
         self._revoked: dict[tuple[str, str], Revocation] = {}
         self._forgotten = 0
         self._audit: list[AuditRow] = []
+        self.listeners: list[Callable[[Sequence[bytes]], None]] = []
 
     async def claim(self, entry: Entry) -> Outcome:
         with self._lock:
@@ -289,7 +291,9 @@ class MemoryLedger:
         self._ends.update(work.ends)
         for key, revocation in work.revoked.items():
             self._revoked[key] = later(self._revoked.get(key), revocation)
-        self._audit += seal(number, link, [entry], [outcome], self._audit_key)
+        rows = seal(number, link, [entry], [outcome], self._audit_key)
+        self._audit += rows
+        tell(self.listeners, [row.record for row in rows])
         return outcome
 
     async def find_claim(self, client_id: str, digest: bytes) -> int | None:

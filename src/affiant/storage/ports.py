@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from affiant.storage.console import Cloned, Passkeys, Sessions, SignInLinks, TooMany, Users
@@ -231,6 +231,9 @@ class Store(Protocol):
     refresh_tokens: RefreshTokens
     ledger: Ledger
     audit_log: AuditLog
+    # Each takes the audit records, as JSON, of every commit of this process once it is durable; from any thread, in
+    # the way of answers: it must be quick, and never fail.
+    listeners: list[Callable[[Sequence[bytes]], None]]
 
     async def open(self) -> None:
         """Open the store, and bring its schema up to date.

@@ -26,6 +26,7 @@ from affiant.storage.entries import (
     KEPT_SECONDS,
     PROBE,
     PROBE_BYTES,
+    AuditRow,
     Entry,
     JtiClaim,
     Outcome,
@@ -118,10 +119,10 @@ Waiting = tuple[Entry, asyncio.Future[Outcome]]
 class PostgresLedger:
     """Claims go through the pool of one connection, all else through the other."""
 
-    def __init__(self, pool: Pool, commits: Pool, watch: Watch, audit_key: bytes) -> None:
+    def __init__(self, pool: Pool, watch: Watch, commits: Commits) -> None:
         self._pool = pool
         self._watch = watch
-        self._groups = Groups(Commits(commits, audit_key).commit)
+        self._groups = Groups(commits.commit)
 
     async def claim(self, entry: Entry) -> Outcome:
         self._watch.check_clock()
@@ -243,11 +244,12 @@ def _fail(group: list[Waiting], error: Exception) -> None:
 
 
 class Commits:
-    """Commits the groups of one node, one after the other, on one connection."""
+    """Commits the groups of one node, one after the other, on one connection; `committed` takes their audit records."""
 
-    def __init__(self, pool: Pool, audit_key: bytes) -> None:
+    def __init__(self, pool: Pool, audit_key: bytes, committed: Callable[[Sequence[bytes]], None]) -> None:
         self._pool = pool
         self._audit_key = audit_key
+        self._committed = committed
         self._head: bytes | None = None  # the newest link that this node knows of
         self._may_guess = False
 
@@ -278,23 +280,29 @@ class Commits:
         rows = seal(0, head, entries, [Outcome.FIRST] * len(entries), self._audit_key)
         _, traces, records, links = map(list, zip(*rows, strict=True))
         done = await connection.fetchval(_GUESS, head, *_claims(entries), traces, records, links)
-        return links if done else None
+        if not done:
+            return None
+        self._committed(records)
+        return links
 
     async def _ask(self, connection: Any, guessed: bytes | None, entries: Sequence[Entry]) -> list[Outcome]:
         await connection.execute(_BEGIN)
-        outcomes, head, newest = await append(connection, entries, self._audit_key)
+        outcomes, head, rows = await append(connection, entries, self._audit_key)
         await connection.execute("COMMIT")
-        self._head, self._may_guess = newest, head == guessed
+        self._head, self._may_guess = rows[-1].link, head == guessed
+        self._committed([row.record for row in rows])
         return outcomes
 
 
-async def append(connection: Any, entries: Sequence[Entry], audit_key: bytes) -> tuple[list[Outcome], bytes, bytes]:
+async def append(
+    connection: Any, entries: Sequence[Entry], audit_key: bytes
+) -> tuple[list[Outcome], bytes, list[AuditRow]]:
     """Do what these entries want, in a transaction that has locked the head of the audit log, and append their records.
 
     All that change refresh tokens lock the head first: what is read here stays true until the commit.
 
     Returns:
-        An outcome for each, the newest link as it was, and as it is now.
+        An outcome for each, the newest link as it was, and the rows that it appended.
     """
     number, head, forgotten, won = await connection.fetchrow(_CLAIM, *_claims(entries))
     tokens, revoked = await _load(connection, named(entries)), await _load_revocations(connection, entries)
@@ -307,7 +315,7 @@ async def append(connection: Any, entries: Sequence[Entry], audit_key: bytes) ->
     records = seal(number, head, entries, outcomes, audit_key)
     _, traces, texts, links = map(list, zip(*records, strict=True))
     await connection.execute(_APPEND, number, traces, texts, links, len(links), links[-1])
-    return outcomes, head, links[-1]
+    return outcomes, head, records
 
 
 async def _load(connection: Any, digests: Sequence[bytes]) -> list[RefreshToken]:

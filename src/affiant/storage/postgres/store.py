@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
+from affiant.storage.commit import tell
 from affiant.storage.postgres.connection import CALL_SECONDS, LOST, Address, Pool, check_session, connect, parse_address
 from affiant.storage.postgres.counts import LOCK_COUNTS, PostgresCounts
-from affiant.storage.postgres.ledger import HEAD, LOCK_HEAD, POSITION, PostgresLedger, append
+from affiant.storage.postgres.ledger import HEAD, LOCK_HEAD, POSITION, Commits, PostgresLedger, append
 from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import CHANNEL, Watch
 from affiant.storage.records import KeyUse
@@ -55,8 +57,10 @@ class PostgresStore(SqlStore):
         self._pool = pool = Pool(self._address, READERS)
         self._commits = Pool(self._address, 1)
         self._watch = Watch(self._address, on_loss=self._hang_up, clock=clock)
-        self._ledger = PostgresLedger(pool, self._commits, self._watch, audit_key)
-        super().__init__(PostgresTables(pool, self._watch, audit_key), pool, HEAD, POSITION)
+        self.listeners: list[Callable[[Sequence[bytes]], None]] = []
+        committed = partial(tell, self.listeners)
+        self._ledger = PostgresLedger(pool, self._watch, Commits(self._commits, audit_key, committed))
+        super().__init__(PostgresTables(pool, self._watch, audit_key, committed), pool, HEAD, POSITION)
         self.key_uses: ports.KeyUses = PostgresKeyUses(pool)
         self.counts: ports.Counts = PostgresCounts(pool, self._watch)
         self.cursors: ports.Cursors = SqlCursors(pool, pool.fetch, lambda: self.clock_offset)
@@ -96,34 +100,39 @@ class PostgresStore(SqlStore):
 
 
 class PostgresTables(SqlTables):
-    def __init__(self, pool: Pool, watch: Watch, audit_key: bytes) -> None:
+    def __init__(
+        self, pool: Pool, watch: Watch, audit_key: bytes, committed: Callable[[Sequence[bytes]], None]
+    ) -> None:
         super().__init__(pool)
         self._pool = pool
         self._watch = watch
         self._audit_key = audit_key
+        self._committed = committed
 
     async def change(self, steps: Callable[[], Steps[Result]]) -> Result:
         number = None
         async with self._pool.change() as connection:
             await connection.execute(_LOCK)
-            result, has_changed = await self._drive(connection, steps())
+            result, has_changed, records = await self._drive(connection, steps())
             if has_changed:
                 number, _ = await connection.fetchrow(_CHANGED, CHANNEL)
         if number is not None:
             self._watch.note(number)
+        if records:
+            self._committed(records)
         return result
 
-    async def _drive(self, connection: Any, steps: Steps[Result]) -> tuple[Result, bool]:
-        answer, has_changed = None, False
+    async def _drive(self, connection: Any, steps: Steps[Result]) -> tuple[Result, bool, list[bytes]]:
+        answer, has_changed, records = None, False, list[bytes]()
         while True:
             try:
                 step = steps.send(answer)
             except StopIteration as end:
-                return end.value, has_changed
-            answer = await self._perform(connection, step)
+                return end.value, has_changed, records
+            answer = await self._perform(connection, step, records)
             has_changed |= changes_version(step)
 
-    async def _perform(self, connection: Any, step: Step) -> Any:
+    async def _perform(self, connection: Any, step: Step, records: list[bytes]) -> Any:
         if isinstance(step, Get | Rows):
             query, values = select(step)
             known = all(map(is_text, values))
@@ -135,7 +144,8 @@ class PostgresTables(SqlTables):
         if isinstance(step, Forget):
             await connection.execute(LOCK_COUNTS)
         if isinstance(step, Append):
-            await append(connection, step.entries, self._audit_key)
+            _, _, rows = await append(connection, step.entries, self._audit_key)
+            records += [row.record for row in rows]
             return None
         for statement, values in write(step):
             await connection.execute(statement, *values)

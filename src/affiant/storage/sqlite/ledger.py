@@ -114,6 +114,7 @@ def commit(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry])
             connection.executemany(statement, rows)
     records = seal(number, link, entries, outcomes, audit_key)
     connection.executemany(_AUDIT, [(row.trace_id, row.record, row.link) for row in records])
+    transaction.records += [row.record for row in records]
     return outcomes
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
+from affiant.storage.commit import tell
 from affiant.storage.sql import SqlCursors, SqlStore
 from affiant.storage.sqlite.connection import Reads, create
 from affiant.storage.sqlite.copies import locked, restoring
@@ -33,6 +35,7 @@ class SqliteStore(SqlStore):
         self._lock = contextlib.ExitStack()
         self._reads = reads = Reads(path)
         self._writing: Writer | None = None
+        self.listeners: list[Callable[[Sequence[bytes]], None]] = []
         super().__init__(SqliteTables(reads, self._writer, audit_key), reads, HEAD, POSITION)
         self.key_uses: ports.KeyUses = SqliteKeyUses(reads, self._writer)
         self.counts: ports.Counts = SqliteCounts(reads, self._writer)
@@ -48,7 +51,7 @@ class SqliteStore(SqlStore):
         self._lock.enter_context(locked(self._path, alone=False))
         try:
             self._reads.open()
-            self._writing = Writer(self._path)
+            self._writing = Writer(self._path, partial(tell, self.listeners))
         except BaseException:
             await self.close()
             raise

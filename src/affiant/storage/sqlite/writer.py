@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ MAX_QUEUE = 20_000  # more than this waiting means the disk does not keep up: re
 @dataclass(slots=True)
 class Transaction:
     connection: sqlite3.Connection
+    records: list[bytes] = field(default_factory=list)  # audit records
     changed: bool = False  # set by a change of clients, APIs, keys or settings: the store gets a new version
 
 
@@ -45,10 +46,11 @@ class _Job(msgspec.Struct):
 
 
 class Writer:
-    """Runs pieces of work, each all or nothing, in shared transactions."""
+    """Runs pieces of work, each all or nothing, in shared transactions; `committed` takes their audit records."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, committed: Callable[[Sequence[bytes]], None]) -> None:
         self._path = path
+        self._committed = committed
         self._connection = connect(path)
         self._file = _identity(path)
         self._jobs: deque[_Job] = deque()
@@ -147,6 +149,8 @@ class Writer:
         if transaction.changed:
             connection.execute("UPDATE version SET number = number + 1")
         connection.execute("COMMIT")
+        if transaction.records:
+            self._committed(transaction.records)
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
