@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import httpx2
 from tests.e2e import forked
+from tests.forks import Fork
 from tests.loopback import free_port, listens
 
 from affiant import testing
@@ -52,7 +53,7 @@ class Child:
     """A process in a session of its own, its output in files, so that nothing it starts can outlive the test."""
 
     folder: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Fork
     name: str
 
     @classmethod
@@ -68,6 +69,12 @@ class Child:
                 start_new_session=True,
             )
         return cls(folder, process, name)
+
+    @classmethod
+    def fork(cls, folder: Path, *words: str, name: str, **environment: str) -> Self:
+        """`affiant WORDS`, without waiting for Python and its imports."""
+        out, err = (folder / f"{name}.{stream}" for stream in ("out", "err"))
+        return cls(folder, forked.start(folder, words, _environment(folder, environment), out, err), name)
 
     @property
     def out(self) -> str:
@@ -96,6 +103,7 @@ class Child:
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()  # a fork that has no session yet
         self.process.wait(END_SECONDS)
 
     def stop(self) -> None:
@@ -184,7 +192,11 @@ class Server:
         """Start it, and do not wait."""
         words = ["serve", "--port", str(self.port), "--workers", str(self.workers), *self.options]
         words += ["--issuer", self.issuer] if self.path else []
-        self.child = Child.start(self.folder, *self.prefix, *AFFIANT, *words, name="server", **self.environment)
+        # What another program or the loader of Python is to see takes a start of Python, and so do several workers.
+        if self.workers == 1 and not self.prefix and all(name.startswith("AFFIANT_") for name in self.environment):
+            self.child = Child.fork(self.folder, *words, name="server", **self.environment)
+        else:
+            self.child = Child.start(self.folder, *self.prefix, *AFFIANT, *words, name="server", **self.environment)
         return self.child
 
     def start(self) -> None:

@@ -1,11 +1,9 @@
-"""The command line in a process of its own, without waiting for Python and its imports each time: they are forked.
+"""The command line in a process of its own, without waiting for Python and its imports each time: a fork (forks.py).
 
-The first call starts a server that has imported what commands import; every command is a fork of it, with its own
-folder, environment, output and exit code. Starting itself is for the tests that start Python: test_cli.py,
-test_signals.py, and whatever takes `AFFIANT`.
+Every command has its own folder, environment, output and exit code. Starting itself is for the tests that start Python:
+test_cli.py, test_signals.py, servers with several workers (process.py), and whatever takes `AFFIANT`.
 """
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,14 +11,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from affiant.cli.main import COMMANDS, main
+from tests.forks import Fork
+
+from affiant.cli.main import main
 
 _EVENTS, _MARK = frozenset({"open", "os.rename", "os.link", "os.remove"}), "kept."
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [*{f"affiant.cli.{module}" for module, _ in COMMANDS.values()}, "affiant.server.admin.app"]
-)
 
 
 def run(
@@ -42,31 +39,45 @@ def run(
     """
     with tempfile.TemporaryDirectory() as streams:
         Path(streams, "in").write_text(given, "utf-8")
-        fork = _FORKS.Process(target=_command, args=(str(folder), words, dict(environment), streams, killed_at))
-        fork.start()
-        fork.join(timeout)
-        if fork.exitcode is None:
+        paths = (f"{streams}/in", f"{streams}/out", f"{streams}/err")
+        fork = Fork(_command, str(folder), words, dict(environment), paths, killed_at)
+        try:
+            code = fork.wait(timeout)
+        except subprocess.TimeoutExpired:
             fork.kill()
-            fork.join()
-            raise subprocess.TimeoutExpired(words, timeout)
-        out, err = (Path(streams, name).read_text("utf-8") for name in ("out", "err"))
-        return subprocess.CompletedProcess(words, fork.exitcode, out, err)
+            fork.wait()
+            raise
+        out, err = (Path(path).read_text("utf-8") for path in paths[1:])
+        return subprocess.CompletedProcess(words, code, out, err)
+
+
+def start(folder: Path, words: tuple[str, ...], environment: Mapping[str, str], out: Path, err: Path) -> Fork:
+    """`affiant WORDS` in a session of its own, with an empty standard input; its output is added to files."""
+    return Fork(_session, str(folder), words, dict(environment), (os.devnull, str(out), str(err)))
+
+
+def _session(*arguments: Any) -> None:
+    os.setsid()
+    _command(*arguments)
 
 
 def _command(
-    folder: str, words: tuple[str, ...], environment: dict[str, str], streams: str, killed_at: int | None
+    folder: str,
+    words: tuple[str, ...],
+    environment: dict[str, str],
+    paths: tuple[str, str, str],
+    killed_at: int | None = None,
 ) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["affiant", *words]
-    for number, name in enumerate(("in", "out", "err")):
-        os.dup2(os.open(Path(streams, name), os.O_RDWR | os.O_CREAT, 0o600), number)
+    for number, path in enumerate(paths):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), number)
     # Anew: what the server has knows what its own streams were.
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
-        for number, mode in ((0, "r"), (1, "w"), (2, "w"))
-    )
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process lives
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     if killed_at is not None:
         sys.addaudithook(_killer(killed_at))
     main(list(words))

@@ -1,7 +1,6 @@
 """Services with a store: many processes, one request; and what may not be shared."""
 
 import logging
-import multiprocessing
 import os
 import signal
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests import certificates, redis_server
+from tests.forks import FORKS
 from tests.redis_server import RedisServer
 from tests.unit.client.conftest import Answer, Foreign, token_answer
 from tests.unit.client.stores.test_contract import KEY as STORE_KEY
@@ -23,19 +23,6 @@ from affiant.client.cache import breaker
 from affiant.errors import LocalError, RemoteError
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
-
-_FORKS = multiprocessing.get_context("forkserver")
-# Loaded once for all of them: what is tested is what they do, not how long Python takes to import.
-_LOADED = ("flow", "transport", "credential", "server")
-_FORKS.set_forkserver_preload(
-    [
-        __name__,
-        "affiant.client.cache.owner",
-        *(f"affiant.client.protocol.{name}" for name in _LOADED),
-        "cryptography.hazmat.primitives.ciphers.aead",
-        "redis.backoff",
-    ]
-)
 
 
 def _store(kind: str, folder: str) -> TokenStore:
@@ -69,9 +56,9 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
 @pytest.mark.parametrize("folder", ["encrypted", "redis"], indirect=True)
 def test_processes_make_one_request(foreign: Foreign, key: PrivateKey, folder: tuple[str, str], count: int) -> None:
     foreign.delay = 0.2
-    start, found = _FORKS.Barrier(count), _FORKS.Queue()
+    start, found = FORKS.Barrier(count), FORKS.Queue()
     running = [
-        _FORKS.Process(target=_ask, args=(*folder, foreign.url, key.to_jwk(), start, found)) for _ in range(count)
+        FORKS.Process(target=_ask, args=(*folder, foreign.url, key.to_jwk(), start, found)) for _ in range(count)
     ]
     for process in running:
         process.start()
@@ -88,7 +75,7 @@ def _hold(folder: str, issuer: str, key: dict[str, Any]) -> None:
 
 def test_a_process_killed_during_its_request_holds_up_nobody(foreign: Foreign, key: PrivateKey, tmp_path: Path) -> None:
     foreign.delay = 30
-    holder = _FORKS.Process(target=_hold, args=(str(tmp_path), foreign.url, key.to_jwk()))
+    holder = FORKS.Process(target=_hold, args=(str(tmp_path), foreign.url, key.to_jwk()))
     holder.start()
     while not foreign.sent("/token"):
         time.sleep(0.01)
