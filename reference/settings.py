@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from reference.markdown import code, head, table
 
-from affiant.cli.registry import register
+from affiant.cli.registry.registration import register
 from affiant.cli.server import guard
 from affiant.client.credentials import environment
 from affiant.client.credentials import file as credentials

@@ -4,11 +4,14 @@ import json
 import stat
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
+from authlib.integrations.requests_client import OAuth2Session
 from tests.process import Server
 
 from affiant.client.identity import Service
@@ -16,6 +19,7 @@ from affiant.errors import Refused
 from affiant.jose import keys
 
 API = "https://orders.example"
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +208,25 @@ def test_what_cannot_register_is_told_in_one_line(owned: Server) -> None:
         assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     done = _register(owned, owned.issuer, "nobody", "--initial-access-token-file", "-", token="a b\nc")
     assert (done.returncode, "a b" in done.stderr) == (8, False)
+
+
+def test_imported_clients_get_tokens_with_their_old_secrets(owned: Server) -> None:
+    """A stock client of another maker asks as it asked Keycloak: only the URL is another one."""
+    export = PROJECT / "tests" / "unit" / "cli" / "registry" / "importing" / "exports" / "keycloak.json"
+    secrets = {one["clientId"]: one.get("secret") for one in json.loads(export.read_text())["clients"]}
+    chosen = ("--client", "portal", "--client", "urn:shop:billing", "--with-apis", "--yes")
+    there(owned, "client", "import", str(export), "--client", "hmac", *chosen)
+    for name in ("portal", "urn:shop:billing"):
+        auth = _form_encoded if ":" in name else "client_secret_basic"
+        with OAuth2Session(name, secrets[name], token_endpoint_auth_method=auth) as asking:
+            token = asking.fetch_token(f"{owned.issuer}/token", grant_type="client_credentials")
+        assert owned.affiant("inspect", token["access_token"])["claims"]["client_id"] == name
+    assert secrets["portal"] not in "".join(
+        path.read_text("latin-1") for path in owned.data.iterdir() if path.is_file()
+    )
+
+
+def _form_encoded(client: Any, method: str, uri: str, headers: Any, body: str) -> Any:
+    """RFC 6749 section 2.3.1: authlib does not encode the two halves."""
+    pair = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"
+    return uri, {**headers, "Authorization": f"Basic {b64encode(pair.encode()).decode()}"}, body

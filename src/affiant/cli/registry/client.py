@@ -18,6 +18,7 @@ from affiant.cli.output import Listing, describe, instant, show, show_list
 from affiant.cli.registry import public_keys
 from affiant.cli.registry.credentials import key, secret
 from affiant.cli.registry.handover import delivery, draft
+from affiant.cli.registry.importing.commands import import_
 from affiant.cli.registry.manifest import dry_run
 from affiant.cli.registry.options import check_scopes, member_options, members
 from affiant.client.credentials.file import file_name
@@ -58,6 +59,7 @@ def client() -> None:
 
 client.add_command(key)
 client.add_command(secret)
+client.add_command(import_)
 
 
 def keys_option(command: Any) -> Any:

@@ -8,7 +8,7 @@ import click
 
 from affiant.cli.output import json_option, note
 from affiant.cli.registry.handover import ticket as tickets
-from affiant.cli.registry.register import NAME, alg_option, read_given, register_here
+from affiant.cli.registry.registration.register import NAME, alg_option, read_given, register_here
 from affiant.errors import LocalError
 
 

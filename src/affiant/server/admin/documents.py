@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from affiant.server.admin.models import Checked, In, Out, shows, takes
 from affiant.server.registry import fields, kinds
+from affiant.server.registry.credentials import secrets
 from affiant.server.registry.fields import By
 from affiant.storage import records
 
@@ -153,6 +154,12 @@ class ClientNew(In):
 
     client_id: ClientId
     client_secret_id: SecretId | None = None
+    client_secret: str | None = Field(
+        default=None,
+        max_length=secrets.LONGEST,
+        repr=False,
+        description="the secret that it has at another server; a new one when left out",
+    )
     jwks: dict[str, Any] | None = Field(default=None, description="its public keys, for methods by key")
 
 

@@ -42,7 +42,7 @@ def build(
     keys: tuple[PublicKey, ...] = (),
     source: str = "operator",
     demands: Demands = profiles.NONE,
-    client_secret_id: str | None = None,
+    secret: client_secrets.Wanted | None = None,
 ) -> Registered:
     """Return the client with its keys or its secret; raise ConfigError if it cannot be registered.
 
@@ -58,7 +58,7 @@ def build(
     else:
         _check_keys(method, alg, keys, wanted.jwks_uri)
     profiles.check(wanted.profile, method, keys=keys, alg=alg, least=demands)
-    secret, secrets = _make_secret(wanted.client_id, method, alg, master_key, now, client_secret_id)
+    text, secrets = _make_secret(wanted.client_id, method, alg, master_key, now, secret)
     client = replace(
         wanted,
         token_endpoint_auth_signing_alg=alg,
@@ -66,7 +66,7 @@ def build(
         secrets=secrets,
         created_at=now,
     )
-    return Registered(client, secret)
+    return Registered(client, text)
 
 
 def change(
@@ -141,16 +141,22 @@ def _check_keys(method: str, alg: str | None, keys: tuple[PublicKey, ...], jwks_
 
 
 def _make_secret(
-    client_id: str, method: str, alg: str | None, master_key: MasterKey, now: int, name: str | None
+    client_id: str,
+    method: str,
+    alg: str | None,
+    master_key: MasterKey,
+    now: int,
+    wanted: client_secrets.Wanted | None,
 ) -> tuple[str | None, tuple[StoredSecret, ...]]:
     if method not in names.BY_SECRET:
-        if name is not None:
-            raise ConfigError(f"{method} has no secret, and takes no client_secret_id")
+        if wanted is not None and wanted != client_secrets.Wanted():
+            raise ConfigError(f"{method} has no secret, and takes no client_secret and no client_secret_id")
         return None, ()
-    secret, stored = client_secrets.make(
-        client_id, auth_method=method, alg=alg, master_key=master_key, now=now, name=name
+    made, stored = client_secrets.make(
+        client_id, auth_method=method, alg=alg, master_key=master_key, now=now, wanted=wanted
     )
-    return secret, (stored,)
+    # The caller has the secret that it sent: an answer with it would be one more place from which it could leak.
+    return made if wanted is None or wanted.text is None else None, (stored,)
 
 
 def _check_change(stored: Client, values: dict[str, Any]) -> None:

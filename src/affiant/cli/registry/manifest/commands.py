@@ -31,7 +31,7 @@ Failure = TypeVar("Failure", bound=BaseException)
 DRIFT = 6
 _SIGNS = {"create": "+", "update": "~", "remove": "-"}
 _prune_option = click.option("--prune", is_flag=True, help="remove what the file does not name")
-_folder_option = click.option(
+folder_option = click.option(
     "--credentials-to",
     "folder",
     metavar="DIR",
@@ -43,7 +43,9 @@ _FOLDERS = {"team": "/teams", "api": "/apis", "client": "/clients", "trust": "/t
 
 
 @dataclass(frozen=True, slots=True)
-class _Planned:
+class Planned:
+    """The steps of a plan, and what a person must know before saying yes."""
+
     steps: list[Step]
     needs: Role
     others: list[tuple[str, str]]  # kind and name of what the file does not name and leaves alone
@@ -71,7 +73,7 @@ class _Planned:
 @click.command()
 @click.argument("file", type=FILE)
 @_prune_option
-@_folder_option
+@folder_option
 @admin_options
 def plan(file: Path, prune: bool, folder: Path | None, place: Place) -> int:
     """FILE is TOML or JSON. Nothing is changed.
@@ -95,7 +97,7 @@ def plan(file: Path, prune: bool, folder: Path | None, place: Place) -> int:
 @click.argument("file", type=FILE, required=False)
 @_prune_option
 @click.option("--yes", "-y", is_flag=True, help="do not ask")
-@_folder_option
+@folder_option
 @click.option("--schema", "wants_schema", is_flag=True, help="print the JSON Schema of FILE, for editors")
 @admin_options
 def apply(file: Path | None, prune: bool, yes: bool, folder: Path | None, wants_schema: bool, place: Place) -> None:
@@ -126,17 +128,17 @@ def _apply(wanted: Desired, place: Place, *, prune: bool, yes: bool, folder: Pat
     found = place.or_new().run(lambda api: _plan(api, wanted, folder, prune=prune))
     if not is_json():
         show(None, *found.lines())
-    _check_folder(found.steps, folder)
+    check_folder(found.steps, folder)
     if found.steps:
         yes or click.confirm("Do this?", abort=True)
-        _execute(found, place, folder)
+        execute(found, place, folder)
     if is_json():
         names = [step.name for step in found.steps if step.makes_secret]
         written = [str(credentials_path(folder, name)) for name in names if folder is not None]
         show({**found.as_data(in_sync=True), "credentials": written})
 
 
-def _execute(found: _Planned, place: Place, folder: Path | None) -> None:
+def execute(found: Planned, place: Place, folder: Path | None) -> None:
     """Execute the steps; a failure says which were done and which were not."""
     done: list[Step] = []
 
@@ -157,14 +159,14 @@ def _execute(found: _Planned, place: Place, folder: Path | None) -> None:
         raise _with_notes(error, found.steps, done) from error.__cause__
 
 
-async def _plan(api: Admin, wanted: Desired, folder: Path | None, *, prune: bool) -> _Planned:
+async def _plan(api: Admin, wanted: Desired, folder: Path | None, *, prune: bool) -> Planned:
     found = await read_all(api)
     keep = planning.unprunable(found, identifier(api.issuer))
     planned = planning.build(wanted, found, prune=prune, keep=keep)
     planned += [planning.recovery(name) for name in lost(api, wanted, found.clients, folder)]
     needs = await dry_run.check(api, [step.as_change() for step in planned], first=keep)
     others = [one for one in planning.unnamed(wanted, found) if not prune or one in keep]
-    return _Planned(planned, needs, others, client_keys.notes(wanted, found.clients))
+    return Planned(planned, needs, others, client_keys.notes(wanted, found.clients))
 
 
 async def read_all(api: Admin) -> Found:
@@ -172,7 +174,7 @@ async def read_all(api: Admin) -> Found:
     return Found(**{f"{kind}s": await api.all(_FOLDERS[kind]) for kind in KEYS})
 
 
-def _check_folder(planned: Sequence[Step], folder: Path | None) -> None:
+def check_folder(planned: Sequence[Step], folder: Path | None) -> None:
     """Raise ConfigError, before anything is done, if a secret could not be saved."""
     names = [step.name for step in planned if step.makes_secret]
     if names and folder is None:
@@ -260,7 +262,7 @@ async def _create(api: Admin, step: Step, folder: Path | None) -> None:
     if step.makes_secret:
         await delivery.register(api, step.members, credentials_path(folder or Path(), step.name))
     else:
-        await api.post(_FOLDERS[step.kind], step.members)
+        await api.post(_FOLDERS[step.kind], step.document)
     if step.then:
         path = _path(step)
         await api.patch(path, step.then, etag=(await api.read(path))[1])

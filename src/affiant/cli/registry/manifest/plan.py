@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from affiant.cli.registry.manifest import client_keys
@@ -71,6 +71,7 @@ class Step:
     changes: tuple[Change, ...]  # none for a removal
     members: Mapping[str, Any]  # of the request; of what is removed its trust or team
     then: Mapping[str, Any]  # of a second one: a client is registered enabled, and disabled after that
+    secret: str | None = field(default=None, repr=False)  # of a new client that keeps the one it has elsewhere
 
     def __str__(self) -> str:
         return f"{self.action} {self.kind} {self.name}"
@@ -78,12 +79,18 @@ class Step:
     def as_change(self) -> dict[str, Any]:
         """Return the step as a change for a dry run."""
         named = {"action": self.action, "kind": self.kind, "name": self.name}
-        return {**named, "members": dict(self.members), "then": dict(self.then)}
+        return {**named, "members": self.document, "then": dict(self.then)}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the members of the request, with the secret that the client keeps."""
+        return {**self.members, **({_SECRET: self.secret} if self.secret is not None else {})}
 
     @property
     def makes_secret(self) -> bool:
         """Whether its answer has a secret."""
-        is_new = self.action == "create" and self.members.get("token_endpoint_auth_method") in names.BY_SECRET
+        method = self.members.get("token_endpoint_auth_method")
+        is_new = self.action == "create" and self.secret is None and method in names.BY_SECRET
         return is_new or self.recovers_secret
 
     @property
@@ -107,7 +114,7 @@ def build(desired: Desired, found: Found, *, prune: bool = False, keep: Iterable
     teams, apis, clients, trusts, rules = map(found.of, KEYS)
     steps = [_by_name("team", wanted, teams.get(wanted.name)) for wanted in desired.teams]
     steps += [_api(wanted, apis.get(wanted.identifier)) for wanted in desired.apis]
-    steps += [_client(wanted, clients.get(wanted.client_id)) for wanted in desired.clients]
+    steps += [of_client(wanted, clients.get(wanted.client_id)) for wanted in desired.clients]
     steps += [_by_name("trust", wanted, trusts.get(wanted.name)) for wanted in desired.trusts]
     steps += [_by_name("rule", wanted, rules.get(wanted.name)) for wanted in desired.rules]
     if prune:
@@ -165,7 +172,8 @@ def _api(wanted: DesiredApi, found: Mapping[str, Any] | None) -> Step | None:
     return _update("api", wanted.identifier, members, found)
 
 
-def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | None:
+def of_client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | None:
+    """Return the step that makes a client as wanted, if one is needed; raise ConfigError if none can."""
     members = wanted.members()
     if found is None:
         members["token_endpoint_auth_method"] = wanted.auth_method

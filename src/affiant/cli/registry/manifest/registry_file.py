@@ -117,7 +117,7 @@ def read(path: Path) -> Desired:
     try:
         desired = Desired.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(map(_mistake, error.errors()))) from None
+        raise ConfigError(f"{path}: " + "; ".join(map(mistake, error.errors()))) from None
     _check_unique(path, "name of a team", [team.name for team in desired.teams])
     _check_unique(path, "identifier", [api.identifier for api in desired.apis])
     _check_unique(path, "client_id", [client.client_id for client in desired.clients])
@@ -146,7 +146,8 @@ def _document(path: Path) -> Any:
         raise ConfigError(f"{path} is not {kind}: {error}") from error
 
 
-def _mistake(found: Any) -> str:
+def mistake(found: Any) -> str:
+    """Return what is wrong with a member, and where; its value is not repeated."""
     where = ".".join(str(part + 1) if isinstance(part, int) else part for part in found["loc"])
     return f"{where}: {'no such member' if found['type'] == 'extra_forbidden' else found['msg']}"
 
@@ -198,7 +199,7 @@ def _with_files(trust: DesiredTrust, path: Path) -> DesiredTrust:
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{where}: " + "; ".join(map(_mistake, error.errors()))) from None
+        raise ConfigError(f"{where}: " + "; ".join(map(mistake, error.errors()))) from None
     except (ValueError, RecursionError):
         raise ConfigError(f"{where}: {trust.jwks_file} is not JSON") from None
 

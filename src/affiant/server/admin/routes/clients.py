@@ -41,6 +41,7 @@ from affiant.server.registry import clients, fields, kinds
 from affiant.server.registry.clients import Registered
 from affiant.server.registry.credentials import actions, completion
 from affiant.server.registry.credentials import keys as client_keys
+from affiant.server.registry.credentials import secrets as client_secrets
 from affiant.server.registry.credentials.actions import Action
 from affiant.server.registry.fields import By
 from affiant.server.registry.remote_keys import Published
@@ -111,6 +112,8 @@ async def _list(call: Call, team: str | None, after: str, limit: int) -> list[Cl
 async def register_client(call: Call, wanted: ClientNew) -> Any:
     """Register a client. A secret that is made for it is in this answer, and in no later one.
 
+    With `client_secret` it keeps the secret that it has at another server, which no answer has.
+
     An operator of teams registers clients of these teams, with the scopes that they hold.
     """
     given, left_out = read_keys(call, wanted.jwks)
@@ -141,7 +144,7 @@ def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
         now=call.now,
         keys=given.keys if given is not None else (),
         demands=call.context.directory.demands,
-        client_secret_id=wanted.client_secret_id,
+        secret=client_secrets.Wanted(wanted.client_secret_id, wanted.client_secret),
     )
 
 

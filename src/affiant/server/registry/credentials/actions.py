@@ -160,7 +160,9 @@ def add_secret(
 ) -> tuple[Action, str]:
     """Give a client its next secret; return its text too, which is stored nowhere. `name` is its id."""
     method, alg = client.token_endpoint_auth_method, client.token_endpoint_auth_signing_alg
-    text, added = secrets.make(client.client_id, auth_method=method, alg=alg, master_key=master_key, now=now, name=name)
+    text, added = secrets.make(
+        client.client_id, auth_method=method, alg=alg, master_key=master_key, now=now, wanted=secrets.Wanted(name)
+    )
 
     def step(stored: Client, now: int) -> Client:
         if stored.token_endpoint_auth_method not in names.BY_SECRET:

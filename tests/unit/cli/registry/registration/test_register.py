@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from affiant.cli.registry.register import register
+from affiant.cli.registry.registration.register import register
 from affiant.errors import Unreachable
 
 

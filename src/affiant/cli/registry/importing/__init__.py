@@ -1,0 +1,1 @@
+"""`affiant client import`: clients of another server, from what it exports."""

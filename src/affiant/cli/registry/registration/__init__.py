@@ -1,0 +1,1 @@
+"""`affiant register` and `affiant invitation`: services register themselves."""
