@@ -97,7 +97,7 @@ class Cursors(Protocol):
     """Named cursors, each with a lease: of all processes of all nodes, one does a piece of work. See Cursor.
 
     On PostgreSQL the database's clock counts. A process that stops for longer than its lease, or whose clock jumps, may
-    go on beside its successor until its next `take` or `advance`: work must be safe to do twice.
+    go on next to its successor until its next `take` or `advance`: work must be safe to do twice.
     """
 
     async def take(self, name: str, holder: str, *, now: int, seconds: int, start: int = 0) -> int | None:
@@ -110,7 +110,7 @@ class Cursors(Protocol):
         """Move a cursor on to this number, never back, and note the problem that stops it there.
 
         Returns:
-            False if another process has taken the cursor meanwhile, or it was removed: nothing was changed.
+            False if another process has taken the cursor by then, or it was removed: nothing was changed.
         """
 
     async def release(self, name: str, holder: str) -> None:

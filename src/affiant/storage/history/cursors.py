@@ -21,6 +21,6 @@ class Cursor(Value, frozen=True):
 def is_free(cursor: Cursor, holder: str, now: int, seconds: int) -> bool:
     """Whether this holder may take a cursor.
 
-    Also a lease that ends later than two leases from now: the clock was set back, and nobody may wait for so long.
+    Also a lease that ends later than two leases from now: the clock was set back, and no process may wait for so long.
     """
     return cursor.holder == holder or cursor.until <= now or cursor.until > now + 2 * seconds
