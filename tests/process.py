@@ -24,7 +24,7 @@ from affiant.oauth import assertion
 from affiant.server.registry.directory import FRESH_SECONDS
 from affiant.testing import ABSENT
 
-AFFIANT = (sys.executable, "-m", "affiant.cli.main")
+AFFIANT = (sys.executable, "-m", "affiant.cli.entry")
 APPS = Path(__file__).with_name("e2e")  # guarded_api.py and mcp_tools.py
 ORDERS = "https://orders.example"
 READY_SECONDS, END_SECONDS = 60, 15  # a busy machine is slow, and waiting costs nothing
@@ -220,6 +220,21 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a server (proc(5))."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it ended while we looked
+            continue
+        if parent == pid:
+            found.append(int(process.name))
+    return found
 
 
 def uvicorn(folder: Path, app: str, port: int, *words: str, **environment: str) -> Child:

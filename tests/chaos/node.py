@@ -15,7 +15,7 @@ from typing import Self
 from tests.chaos import checker
 from tests.chaos.history import History
 from tests.chaos.load import Crowd
-from tests.process import READY_SECONDS, Server
+from tests.process import READY_SECONDS, Server, children
 
 from affiant.jose import keys
 from affiant.server.keys import key_source
@@ -50,9 +50,15 @@ class Node(Server):
 
     @property
     def pid(self) -> int:
-        """Of the server, or of the parent of its workers."""
+        """Of the supervisor of its workers."""
         assert self.child is not None
         return self.child.process.pid
+
+    @property
+    def worker(self) -> int:
+        """The process that serves, if there is only one."""
+        (pid,) = children(self.pid)
+        return pid
 
     @contextlib.asynccontextmanager
     async def prepared(self) -> AsyncIterator[Self]:
@@ -150,22 +156,6 @@ def resident(pid: int) -> int:
     """Bytes of memory that a process really has (proc(5))."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def children(pid: int) -> list[int]:
-    """The worker processes of a server (proc(5)); not the helper that multiprocessing starts as well."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        try:
-            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            is_worker = b"spawn_main" in (process / "cmdline").read_bytes()
-        except OSError:  # it ended while we looked
-            continue
-        if parent == pid and is_worker:
-            found.append(int(process.name))
-    return found
 
 
 @contextlib.asynccontextmanager

@@ -148,9 +148,9 @@ async def test_file_size_limit_is_answered_with_503(node: Node) -> None:
     async with crowd.running(8):
         await crowd.answered(50)
         log = node.file.with_name(f"{node.file.name}-wal").stat().st_size
-        usual = resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (log, resource.RLIM_INFINITY))
+        usual = resource.prlimit(node.worker, resource.RLIMIT_FSIZE, (log, resource.RLIM_INFINITY))
         await crowd.refused(50, seconds=20)
-        resource.prlimit(node.pid, resource.RLIMIT_FSIZE, usual)
+        resource.prlimit(node.worker, resource.RLIMIT_FSIZE, usual)
         healed = await crowd.answered(1)
         await crowd.answered(50)
     node.stop()

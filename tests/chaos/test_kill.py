@@ -9,7 +9,8 @@ import time
 import pytest
 from tests.chaos.history import ISSUED, LOST, REFUSED, UNAVAILABLE, Event
 from tests.chaos.load import Crowd, Shot
-from tests.chaos.node import Node, children, open_files
+from tests.chaos.node import Node, open_files
+from tests.process import children
 
 from affiant.errors.reasons import Reason
 from affiant.storage.sqlite import copies

@@ -58,11 +58,11 @@ async def test_slow_disk_does_not_pile_up(node: Node, slices: int) -> None:
     await node.boot()
     async with crowd.running(CROWD):
         await crowd.answered(CROWD * 2)
-        before = most = resident(node.pid)
+        before = most = resident(node.worker)
         async with holding(node.file, 0.2, 0.005, slices) as holder:
             waiting = asyncio.create_task(holder.wait())
             while not waiting.done():
-                most = max(most, resident(node.pid))
+                most = max(most, resident(node.worker))
                 await asyncio.sleep(0.05)
             free = time.monotonic()
         await crowd.answered(CROWD)
@@ -82,11 +82,11 @@ async def test_stopped_disk_does_not_pile_up(node: Node) -> None:
     await node.boot()
     async with crowd.running(2 * CROWD):
         await crowd.answered(CROWD * 4)
-        before = most = resident(node.pid)
+        before = most = resident(node.worker)
         async with holding(node.file, 1.0, 0.001, 20) as holder:
             waiting = asyncio.create_task(holder.wait())
             while not waiting.done():
-                most = max(most, resident(node.pid))
+                most = max(most, resident(node.worker))
                 await asyncio.sleep(0.05)
         healed = await crowd.answered(1)
         await crowd.answered(CROWD)

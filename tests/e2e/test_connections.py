@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from tests import certificates
 from tests.loopback import free_port, is_free
-from tests.process import AFFIANT, Child, Launch, Server
+from tests.process import AFFIANT, Child, Launch, Server, children
 
 from affiant.cli.server.listening.port import DRAIN_SECONDS
 
@@ -122,6 +122,7 @@ def test_limit_of_open_files_is_raised(launch: Launch) -> None:
         command = f"ulimit -Sn 300; ulimit -Hn {hard}; exec {' '.join(AFFIANT)} serve --port {port} --data data{hard}"
         child = launch("sh", "-c", command)
         child.until_healthy(f"http://127.0.0.1:{port}")
-        limits = Path(f"/proc/{child.process.pid}/limits").read_text("utf-8")
+        (worker,) = children(child.process.pid)
+        limits = Path(f"/proc/{worker}/limits").read_text("utf-8")
         assert re.findall(r"Max open files +(\d+)", limits) == [str(soft)]
         assert ("744 connections" in child.err) == (hard == 1000)

@@ -31,7 +31,9 @@ _MOST_BYTES = 1 << 20
 
 
 def main() -> None:
-    """Print a kept token, or run the command."""
+    """Print a kept token, supervise a server, or run the command."""
+    if sys.argv[1:2] == ["serve"]:
+        _serve(sys.argv[1:])
     line = find_line(sys.argv[1:])
     if line is not None and sys.stdout is not None:  # None: the caller closed it
         try:
@@ -44,6 +46,22 @@ def main() -> None:
     from affiant.cli.main import main as run
 
     run()
+
+
+def _serve(words: list[str]) -> None:
+    """Supervise the workers of a server; return in a worker."""
+    from affiant.cli.server import supervision
+
+    if not supervision.is_wanted(words):
+        return
+    from affiant.cli.server.supervision.master import supervise
+
+    try:
+        sys.exit(supervise(words))
+    except (Exception, KeyboardInterrupt) as failure:  # noqa: BLE001 - reported like that of a command
+        from affiant.cli.main import main as run
+
+        run(words, failure=failure)
 
 
 def find_line(words: list[str]) -> str | None:

@@ -137,13 +137,12 @@ def affiant() -> None:
     """
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit with its exit code."""
+def main(arguments: list[str] | None = None, *, failure: BaseException | None = None) -> None:
+    """Run the command and exit with its exit code; after a failure, only report it."""
     words = _with_help(sys.argv[1:] if arguments is None else arguments)
     code: Any = 0
     try:
-        _check_text(words)
-        code = affiant.main(with_thumbprints(words), prog_name="affiant", standalone_mode=False) or 0
+        code = _work(words, failure) or 0
     except click.exceptions.Abort as stop:
         _fail("stopped", 130, words, error=stop)
     except KeyboardInterrupt:  # where click does not look
@@ -159,6 +158,13 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:  # such as an invalid file name or a full disk
         _fail(hide_secrets(f"{error.filename or 'output'}: {error.strerror}"), _code_of(error) or 8, words)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _work(words: list[str], failure: BaseException | None) -> Any:
+    if failure is not None:
+        raise failure
+    _check_text(words)
+    return affiant.main(with_thumbprints(words), prog_name="affiant", standalone_mode=False)
 
 
 def _with_help(words: list[str]) -> list[str]:
@@ -218,4 +224,6 @@ def _fail(message: str, code: int, words: list[str], *, hint: str = "", error: E
 
 
 if __name__ == "__main__":
-    main()
+    from affiant.cli.entry import main as enter
+
+    enter()

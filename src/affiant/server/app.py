@@ -71,8 +71,16 @@ __all__ = ["Options", "Server", "build", "build_explainer", "limits_key"]
 class Server(Starlette):
     """The routes, with a shorter way to the endpoints that authenticate clients."""
 
-    def __init__(self, *, endpoints: dict[str, Endpoint], below: dict[str, Late], **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        endpoints: dict[str, Endpoint],
+        below: dict[str, Late],
+        obstacles: Callable[[], Awaitable[list[str]]],
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        self.obstacles = obstacles  # what keeps tokens from being issued now; empty if nothing does
         # Attack: a redirect for a trailing slash would go to the host that the request names.
         self.router.redirect_slashes = False
         self._endpoints = endpoints
@@ -129,7 +137,7 @@ def build(
     at_end: Callable[[Callable[[], None]], None] = lambda _: None,
     fetch: Fetch | None = None,
     settings: Sequence[Setting] = (),
-) -> Starlette:
+) -> Server:
     """Build the authorization server, an ASGI application that opens the store at its start and closes it at its end.
 
     Args:
@@ -156,19 +164,14 @@ def build(
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
 
     path, health = urlsplit(issuer).path, site.Health(parts.directory, background)
-    routes = site.routes(
-        issuer,
-        document=document,
-        directory=parts.directory,
-        max_age=options.calendar.max_age,
-        health=health,
-        feed=feed,
-    )
+    age = options.calendar.max_age
+    routes = site.routes(issuer, document=document, directory=parts.directory, max_age=age, health=health, feed=feed)
     console = path + CONSOLE_PATH if options.console == "on" else None
     return Server(
         below=_below(parts.admin(settings, health.obstacles), clock, admin=path + ADMIN_PATH, console=console),
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
         routes=[*routes, *(stub.routes() if stub else [])],
+        obstacles=health.obstacles,
         lifespan=partial(_life, parts, background, feed, at_end),
         exception_handlers=site.handlers(issuer, console=console),
     )

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
-import os
 import signal
 import socket
 import ssl
 import stat
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,7 +18,6 @@ from typing import Any
 
 import click
 import uvicorn
-from starlette.applications import Starlette
 
 from affiant.cli.arguments import FILE
 from affiant.cli.connection.data import (
@@ -40,7 +36,7 @@ from affiant.cli.output import is_json, json_option, note, show
 from affiant.cli.server import first_link
 from affiant.cli.server.listening import port
 from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
-from affiant.cli.server.workers import Workers
+from affiant.cli.server.supervision.worker import Serving, Worker
 from affiant.errors import ConfigError
 from affiant.server import app, settings
 from affiant.server.keys import calendar, signing_keys
@@ -52,7 +48,6 @@ from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_SERVE = "_AFFIANT_SERVE"  # the environment variable with the decisions of the parent, for a worker process
 LIMITS_NAME = "limits"  # the file in the data folder that has the counts of all workers
 
 
@@ -75,48 +70,77 @@ def serve(**options: Any) -> None:
     affiant serve --data /var/lib/affiant --issuer https://as.example --workers 2
     AFFIANT_DATABASE=postgresql://affiant@db.example/affiant affiant serve --issuer https://as.example
     """
+    worker = Worker.join()
+    _run(worker, worker.decided or _decide(worker, options))
+
+
+def _decide(worker: Worker, options: dict[str, Any]) -> dict[str, Any]:
+    """Prepare the data, and return how all workers of this generation serve; refuse what would fail in each of them."""
     chosen = load(**options)
     given = [name for name, value in options.items() if value is not None]
     _check_tls(chosen)
     for warning in (*settings.warnings_of_names(), *chosen.warnings):
         note(warning)
-    listening = port.listen(chosen.host, chosen.port, option="--port")
+    chosen, place, opened = _listen(worker, chosen)
 
     async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None, bool]:
-        remembered = await store.settings.get(ISSUER)
-        issuer = settle_issuer(chosen, remembered, listening.getsockname()[1])
-        vault, now = open_vault(chosen, key), int(time.time())
-        try:
-            await signing_keys.ensure(store, vault, now=now, alg=chosen.signing_alg)
-            await signing_keys.check(store, vault, now=now)
-        finally:
-            await vault.close()
-        await _check_signing(store, chosen)
-        if issuer != remembered:
-            await store.settings.put(ISSUER, issuer)
-        return issuer, remembered, not await store.users.list(limit=1)
+        return await _prepare(store, key, chosen, worker.sockets[0].getsockname()[1])
 
     if chosen.database is None and has_data(chosen):
         copies.check(chosen.data / FILE_NAME, fast=True)
     issuer, remembered, is_without_users = with_new_store(chosen, prepare, report=lambda _: None)  # _announce names it
     _warn_of_folder(chosen)
-    _announce(issuer, remembered, chosen)
-    if is_without_users and chosen.console == "on" and not is_json():
-        first_link.offer(chosen)
-    _run(chosen, issuer, listening, given)
+    if worker.is_first:
+        _announce(issuer, remembered, chosen, pid=worker.server_pid)
+        if is_without_users and chosen.console == "on" and not is_json():
+            first_link.offer(chosen)
+    decided = {
+        "settings": chosen.model_dump_json(),
+        "issuer": issuer,
+        "given": given,
+        "place": place,
+        "workers": chosen.workers,
+    }
+    worker.decide(decided, opened)
+    return decided
 
 
-def application() -> Starlette:
-    """Return the application of a worker, as its parent decided."""
-    # uvicorn has set its handlers before it calls this.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    decided = json.loads(os.environ[_SERVE])
-    if decided["parent"] is not None:
-        threading.Thread(target=_follow, args=(decided["parent"],), daemon=True).start()
-    return _build(settings.Settings.model_validate_json(decided["settings"]), decided["issuer"], decided["options"])
+async def _prepare(
+    store: Store, key: MasterKey, chosen: settings.Settings, number: int
+) -> tuple[str, str | None, bool]:
+    """Return the issuer, the remembered one, and whether the console has no user yet."""
+    remembered = await store.settings.get(ISSUER)
+    issuer = settle_issuer(chosen, remembered, number)
+    vault, now = open_vault(chosen, key), int(time.time())
+    try:
+        await signing_keys.ensure(store, vault, now=now, alg=chosen.signing_alg)
+        await signing_keys.check(store, vault, now=now)
+    finally:
+        await vault.close()
+    await _check_signing(store, chosen)
+    if issuer != remembered:
+        await store.settings.put(ISSUER, issuer)
+    return issuer, remembered, not await store.users.list(limit=1)
 
 
-def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Starlette:
+def _listen(
+    worker: Worker, chosen: settings.Settings
+) -> tuple[settings.Settings, tuple[str, int], list[socket.socket]]:
+    """Have the worker listen where the settings say, or where systemd does.
+
+    Return the settings, the place that was configured, and the sockets that the supervisor does not have.
+    """
+    place = (chosen.host, chosen.port)
+    if worker.is_activated:
+        host, number = worker.sockets[0].getsockname()[:2]
+        return chosen.model_copy(update={"host": host, "port": number}), place, []
+    if worker.sockets and worker.place == list(place):
+        return chosen, place, []
+    worker.sockets = [port.listen(chosen.host, chosen.port, option="--port")]
+    return chosen, place, worker.sockets
+
+
+def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> app.Server:
     key = load_key(chosen)
     rates = Rates(
         failures=Rate(chosen.failure_burst, chosen.failure_rate), tokens=Rate(chosen.token_burst, chosen.token_rate)
@@ -137,26 +161,19 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Star
     return built
 
 
-def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given: Sequence[str]) -> None:
+def _run(worker: Worker, decided: dict[str, Any]) -> None:
+    """Serve, as was decided for all workers."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    chosen = settings.Settings.model_validate_json(decided["settings"])
     options: dict[str, Any] = {
-        **port.options(_caps(chosen)),
+        **port.options(_caps(chosen), worker.succession),
         # Attack: a forged X-Forwarded-For. Limits and audit use the address, so only configured proxies are trusted.
         "proxy_headers": bool(chosen.forwarding),
         "forwarded_allow_ips": chosen.forwarding or None,
         **_tls(chosen),
     }
-    if chosen.workers == 1:
-        config = uvicorn.Config(_build(chosen, issuer, given), **options)
-        uvicorn.Server(config).run(sockets=[listening])
-        return
-    decided = {"settings": chosen.model_dump_json(), "issuer": issuer, "parent": os.getpid(), "options": given}
-    os.environ[_SERVE] = json.dumps(decided)
-    config = uvicorn.Config("affiant.cli.server.serve:application", factory=True, workers=chosen.workers, **options)
-    workers = Workers(config, sockets=[listening])
-    workers.run()
-    if workers.is_interrupted:  # so that it ends as one worker does
-        raise KeyboardInterrupt
+    built = _build(chosen, decided["issuer"], decided["given"])
+    Serving(uvicorn.Config(built, **options), worker, built.obstacles).run(sockets=worker.sockets)
 
 
 def _caps(chosen: settings.Settings) -> Caps:
@@ -220,9 +237,9 @@ async def _check_signing(store: Store, chosen: settings.Settings) -> None:
         )
 
 
-def _announce(issuer: str, remembered: str | None, chosen: settings.Settings) -> None:
+def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, *, pid: int) -> None:
     if is_json():
-        show({"issuer": issuer, "data": shown_place(chosen), "pid": os.getpid()})
+        show({"issuer": issuer, "data": shown_place(chosen), "pid": pid})
         return
     if remembered is not None and remembered != issuer:
         note(f"the issuer was {remembered}: credentials files that name it must be made again")
@@ -238,10 +255,3 @@ def _warn_of_folder(chosen: settings.Settings) -> None:
     if chosen.database is None and folder.stat().st_mode & _OTHERS_WRITE:
         mode = f"{stat.S_IMODE(folder.stat().st_mode):04o}"
         note(f"other users may replace the files in {folder} (mode {mode}): run  chmod 700 {folder}")
-
-
-def _follow(parent: int) -> None:
-    """Exit when the parent has died: an orphan would keep the port from the next server."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os.kill(os.getpid(), signal.SIGKILL)

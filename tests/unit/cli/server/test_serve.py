@@ -12,7 +12,7 @@ from affiant.server.settings import Settings
 def test_next_steps_are_for_the_first_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], *, remembered: str | None, has_next: bool
 ) -> None:
-    serve._announce("https://as.example", remembered, Settings(data=tmp_path))
+    serve._announce("https://as.example", remembered, Settings(data=tmp_path), pid=1)
     assert ("affiant client new billing" in capsys.readouterr().out) is has_next
 
 

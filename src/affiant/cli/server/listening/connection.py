@@ -76,7 +76,7 @@ class Connection(HttpToolsProtocol):
             # Read once: it stays the same for all requests.
             der = tls.getpeercert(binary_form=True)
             self._tls = {"client_cert_chain": [ssl.DER_cert_to_PEM_cert(der)] if der else []}
-        if self._table.is_ending:
+        if self._table.is_ending and not self._table.is_followed:
             self.hurry()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -176,10 +176,16 @@ class Connection(HttpToolsProtocol):
         self._refuse(400, msg)
 
     def shutdown(self) -> None:
-        """Close it because the process ends: at once if it is idle, otherwise after the answer."""
+        """Close it because the process ends: after the answer, or if it is idle at once.
+
+        When others have taken over, an idle connection stays for its usual time: its peer may be sending a request, and
+        could not know whether one was read that meets a closed connection. Its answer is then the last.
+        """
         now = self.loop.time()
         if not self._is_idle:
             self.cycle.keep_alive = False
+        elif self._table.is_followed:
+            pass
         elif self._requests == 0 and now - self._accepted_at < ENDING_SECONDS:
             self.hurry()  # its first request is probably on the way
         elif now - self._answered_at < ENDING_SECONDS:

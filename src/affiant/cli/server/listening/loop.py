@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from affiant.cli.server.listening.connection import HEADERS_SECONDS, Connection
-from affiant.cli.server.listening.table import Caps, Table
+from affiant.cli.server.listening.table import Caps, Succession, Table
 
 try:
     from uvloop import Loop as _Loop
@@ -28,18 +28,23 @@ _PAUSE_SECONDS = 0.1
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def make(caps: Caps) -> asyncio.AbstractEventLoop:
+def make(caps: Caps, succession: Succession | None = None) -> asyncio.AbstractEventLoop:
     """Return a new event loop whose servers have these caps."""
     loop = _CappedLoop()
     loop.caps = caps
+    loop.succession = succession or Succession()
     return loop
 
 
 class _CappedLoop(_Loop):  # type: ignore[misc, unused-ignore]
     caps = Caps()
+    succession = Succession()
 
     async def create_server(self, protocol_factory: Callable[[], Connection], **options: Any) -> Any:  # type: ignore[override, unused-ignore]
-        listener = Listener(self, protocol_factory, options["sock"], Table(self.caps), tls=options.get("ssl"))
+        await self.succession.may_accept()
+        table = Table(self.caps)
+        table.succession = self.succession
+        listener = Listener(self, protocol_factory, options["sock"], table, tls=options.get("ssl"))
         listener.start()
         return listener
 
@@ -78,15 +83,18 @@ class Listener:
         self._table.start(self._loop)
 
     def close(self) -> None:
-        """Accept what is in the queue already, and then no more."""
+        """Accept what is in the queue already, unless others do, and then no more."""
         if self._table.is_ending:
             return
-        for _ in range(_MAX_BATCHES):
-            if not self._accept():
-                break
-        self._table.is_ending = True
-        for connection in self._opening.values():
-            connection.hurry()
+        if self._table.is_followed:
+            self._table.is_ending = True
+        else:
+            for _ in range(_MAX_BATCHES):
+                if not self._accept():
+                    break
+            self._table.is_ending = True
+            for connection in self._opening.values():
+                connection.hurry()
         self._loop.remove_reader(self._listening)
         self._listening.close()
 

@@ -15,7 +15,7 @@ import click
 
 from affiant.cli.server.listening import loop
 from affiant.cli.server.listening.connection import Connection
-from affiant.cli.server.listening.table import Caps
+from affiant.cli.server.listening.table import Caps, Succession
 from affiant.errors import ConfigError
 
 DRAIN_SECONDS = 10
@@ -85,7 +85,7 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
 
 
-def options(caps: Caps) -> dict[str, Any]:
+def options(caps: Caps, succession: Succession | None = None) -> dict[str, Any]:
     """Return the options of uvicorn for a process that keeps so many connections open."""
     return {
         "log_level": "warning",
@@ -95,5 +95,5 @@ def options(caps: Caps) -> dict[str, Any]:
         "timeout_graceful_shutdown": DRAIN_SECONDS,
         "http": Connection,
         "ws": "none",
-        "loop": partial(loop.make, caps),
+        "loop": partial(loop.make, caps, succession),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -37,6 +38,18 @@ class Caps:
         if self.per_address == 0 or any(mapped in proxy for proxy in self.proxies):
             return None
         return network(address)
+
+
+async def _at_once() -> None:
+    pass
+
+
+@dataclass(eq=False)
+class Succession:
+    """How this process follows others on the same socket, and is followed."""
+
+    may_accept: Callable[[], Awaitable[None]] = _at_once  # waits until this process may accept connections
+    is_followed: bool = False  # whether others accept on the socket when this process ends
 
 
 def parse_networks(*texts: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -91,6 +104,7 @@ class Table:
 
     def __init__(self, caps: Caps) -> None:
         self.is_ending = False  # whether the process is about to end
+        self.succession = Succession()
         self._caps = caps
         self._name = lru_cache(maxsize=4096)(caps.name)
         self._open: dict[Open, None] = {}
@@ -102,6 +116,11 @@ class Table:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether other processes accept on the socket, so that this one may take its time to end."""
+        return self.succession.is_followed
 
     def find_room(self, peer: str) -> Address | None:
         """Close waiting connections until one more of this peer fits; return None if too many are busy."""

@@ -1,0 +1,73 @@
+"""What a supervisor reports to systemd (sd_notify(3)), and to people."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from affiant.cli.workload.supervision import notify
+from affiant.system.text import printable
+
+_MICROSECONDS = 1_000_000
+
+
+class Reports:
+    """Reports each change once, and to the watchdog as often as it wants to hear."""
+
+    def __init__(self) -> None:
+        self._period = _watchdog_seconds()
+        self._last: tuple[bool, str] | None = None
+        self._is_ready = False
+        self._was_heard = False
+        self._fed_at = float("-inf")
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which a hung worker is replaced: before the watchdog would end them all."""
+        return self._period / 2
+
+    def hear(self) -> None:
+        """Note that a worker has checked whether it could issue a token."""
+        self._was_heard = True
+
+    def tell(self, workers: Sequence[list[str] | None], *, is_reloading: bool) -> None:
+        """Report the state, when it has changed, and feed the watchdog."""
+        why = next((found[0] for found in workers if found), None)
+        ready = sum(found == [] for found in workers)
+        self._feed()
+        if is_reloading:
+            return
+        # A store that is away is no reason to end: once it was ready, only the status says so.
+        self._is_ready = self._is_ready or ready == len(workers)
+        status = f"{ready} of {len(workers)} workers issue tokens" + (f"; {why}" if why else "")
+        if self._last != (self._is_ready, status):
+            self._last = (self._is_ready, status)
+            notify(*(["READY=1"] if self._is_ready else []), f"STATUS={status}")
+
+    def _feed(self) -> None:
+        now = time.monotonic()
+        if self._was_heard and now - self._fed_at >= self._period / 2:
+            self._was_heard, self._fed_at = False, now
+            notify("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        self._last = None  # so that READY=1 follows
+        clock = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        notify("RELOADING=1", f"MONOTONIC_USEC={clock}", "STATUS=new workers start")
+
+    def stopping(self) -> None:
+        notify("STOPPING=1", "STATUS=requests under way are answered")
+
+    def say(self, text: str) -> None:
+        """Tell people."""
+        print(f"affiant: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def _watchdog_seconds() -> float:
+    """Return the period of systemd's watchdog (sd_watchdog_enabled(3)), infinity without one."""
+    period, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID") or str(os.getpid())
+    if not (period.isascii() and period.isdigit()) or pid != str(os.getpid()):
+        return float("inf")
+    return int(period) / _MICROSECONDS or float("inf")
