@@ -18,8 +18,9 @@ class Reports:
 
     def __init__(self) -> None:
         self._period = _watchdog_seconds()
-        self._last: tuple[bool, str] | None = None
-        self._is_ready = False
+        self._status = ""
+        self._was_ready = False
+        self._is_said = False  # since the start or the last reload
         self._was_heard = False
         self._fed_at = float("-inf")
 
@@ -40,11 +41,13 @@ class Reports:
         if is_reloading:
             return
         # A store that is away is no reason to end: once it was ready, only the status says so.
-        self._is_ready = self._is_ready or ready == len(workers)
+        self._was_ready = self._was_ready or ready == len(workers)
         status = f"{ready} of {len(workers)} workers issue tokens" + (f"; {why}" if why else "")
-        if self._last != (self._is_ready, status):
-            self._last = (self._is_ready, status)
-            notify(*(["READY=1"] if self._is_ready else []), f"STATUS={status}")
+        lines = ["READY=1"] if self._was_ready and not self._is_said else []
+        self._is_said = self._was_ready
+        if lines or status != self._status:
+            self._status = status
+            notify(*lines, f"STATUS={status}")
 
     def _feed(self) -> None:
         now = time.monotonic()
@@ -53,7 +56,7 @@ class Reports:
             notify("WATCHDOG=1")
 
     def reloading(self) -> None:
-        self._last = None  # so that READY=1 follows
+        self._is_said = False
         clock = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         notify("RELOADING=1", f"MONOTONIC_USEC={clock}", "STATUS=new workers start")
 
