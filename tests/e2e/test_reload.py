@@ -112,7 +112,7 @@ class Load:
         assert self.seen == {200}
 
 
-@pytest.fixture(params=["1 plain", "2 tls"])
+@pytest.fixture(params=["2 tls", pytest.param("1 plain", marks=pytest.mark.soak)])
 def reloaded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Server, Systemd, ssl.SSLContext | None]]:
     """A server with a client, below a Systemd of ours."""
     workers, kind = request.param.split()
