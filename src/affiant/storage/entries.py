@@ -77,7 +77,7 @@ AuditOutcome = Literal[
     "registered", "read", "replaced", "deleted",
     "created", "changed", "removed",
     "announced", "advanced",
-    "limited", "restored",
+    "limited", "restored", "archived",
 ]  # fmt: skip
 
 
@@ -285,6 +285,18 @@ class AuditHead(NamedTuple):
     number: int
     link: bytes
     given: int
+
+
+class AuditBase(NamedTuple):
+    """Where the log begins: the last record that was archived and deleted; NO_BASE if none was."""
+
+    number: int
+    link: bytes
+    at: int  # when it was, in epoch seconds
+    seal: bytes  # see storage/history/base.py
+
+
+NO_BASE = AuditBase(0, GENESIS, 0, b"")
 
 
 def reaches(token: RefreshToken) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from affiant.storage.console import RegistryAndUsers
 from affiant.storage.entries import (
     GENESIS,
     KEPT_SECONDS,
+    NO_BASE,
+    AuditBase,
     AuditHead,
     AuditRow,
     Entry,
@@ -44,7 +46,7 @@ from affiant.storage.registry import (
     changes_version,
     drive,
 )
-from affiant.storage.sql import is_text
+from affiant.storage.sql import cannot_drop, is_text
 
 
 class MemoryStore(RegistryAndUsers):
@@ -273,6 +275,7 @@ class MemoryLedger:
         self._revoked: dict[tuple[str, str], Revocation] = {}
         self._forgotten = 0
         self._audit: list[AuditRow] = []
+        self._base = NO_BASE
         self.listeners: list[Callable[[Sequence[bytes]], None]] = []
 
     async def claim(self, entry: Entry) -> Outcome:
@@ -281,7 +284,7 @@ class MemoryLedger:
 
     def commit(self, entry: Entry) -> Outcome:
         """Do what the entry wants; the caller has the lock."""
-        number, link = len(self._audit), self._audit[-1].link if self._audit else GENESIS
+        number, link = self._number, self._audit[-1].link if self._audit else GENESIS
         tokens = [token for digest in named([entry]) if (token := self.refresh_token(digest)) is not None]
         names = dependencies([entry]) if entry.unless_revoked else ()
         revoked = [row for name in names if (row := self._revoked.get(name)) is not None]
@@ -327,11 +330,11 @@ class MemoryLedger:
         return next((msgspec.json.decode(row.record) for row in self._audit if row.trace_id == trace_id), None)
 
     async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        start = max(after or 0, 0)
+        start = max((after or 0) - self._base.number, 0)
         return self._audit[start : start + limit]
 
     async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        end = len(self._audit) if before is None else max(before - 1, 0)
+        end = len(self._audit) if before is None else max(before - 1 - self._base.number, 0)
         return self._audit[:end][::-1][:limit]
 
     async def search(
@@ -347,6 +350,22 @@ class MemoryLedger:
         last = self._audit[-1:]
         return AuditHead(last[0].number, last[0].link, last[0].number) if last else AuditHead(0, GENESIS, 0)
 
+    async def base(self) -> AuditBase:
+        return self._base
+
+    async def drop(self, base: AuditBase) -> int:
+        with self._lock:
+            place = base.number - self._base.number
+            # The newest record stays: the next one follows its link.
+            if not 0 < place < len(self._audit) or self._audit[place - 1].link != base.link:
+                raise cannot_drop(base)
+            self._audit, self._base = self._audit[place:], base
+            return place
+
+    @property
+    def _number(self) -> int:
+        return self._base.number + len(self._audit)
+
     def _claim(self, claim: JtiClaim) -> bool:
         key = (claim.client_id, claim.digest)
         if key in self._claims or claim.expires_at <= self._forgotten:
@@ -360,7 +379,7 @@ class MemoryLedger:
         for key in expired:
             del self._refresh[key]
         # Not by a clock: an end outlives every token that began before it.
-        oldest = min((row.began for row in self._refresh.values()), default=len(self._audit) + 1)
+        oldest = min((row.began for row in self._refresh.values()), default=self._number + 1)
         self._ends = {key: end for key, end in self._ends.items() if end.number >= oldest}
         return len(expired)
 

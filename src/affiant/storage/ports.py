@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from affiant.storage.console import Cloned, Passkeys, Sessions, SignInLinks, TooMany, Users
-from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation, Sought
+from affiant.storage.entries import AuditBase, AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation, Sought
 from affiant.storage.history.counts import Count, Selection, Total
 from affiant.storage.history.cursors import Cursor
 from affiant.storage.records import KeyUse
@@ -206,6 +206,19 @@ class AuditLog(Protocol):
 
     async def head(self) -> AuditHead:
         """The end of the log; number 0 and GENESIS if it is empty."""
+
+    async def base(self) -> AuditBase:
+        """Where the log begins, as the store has it: its seal is not checked."""
+
+    async def drop(self, base: AuditBase) -> int:
+        """Let the log begin after this record: delete it and all before it, in one commit; return how many there were.
+
+        Call it for a few hundred records at a time, and only once they are safe elsewhere.
+
+        Raises:
+            StoreError: the log has no such record with this link, or it is the newest; or the commit failed, and then
+                it may have happened or not.
+        """
 
 
 class Store(Protocol):

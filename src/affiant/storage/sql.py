@@ -10,10 +10,21 @@ from typing import Any, Protocol
 
 import msgspec
 
+from affiant.errors import StoreError
 from affiant.storage import ports
 from affiant.storage.commit import parse_ends
 from affiant.storage.console import RegistryAndUsers
-from affiant.storage.entries import GENESIS, AuditHead, AuditRow, RefreshToken, Revocation, Sought, as_ended, reaches
+from affiant.storage.entries import (
+    GENESIS,
+    AuditBase,
+    AuditHead,
+    AuditRow,
+    RefreshToken,
+    Revocation,
+    Sought,
+    as_ended,
+    reaches,
+)
 from affiant.storage.history.counts import (
     KEPT_OF_CLIENT,
     KEPT_OF_SERVER,
@@ -43,6 +54,14 @@ _ADVANCE = (
     f" WHERE {_HOLDING} RETURNING number"
 )
 _RELEASE = f"UPDATE cursor SET until = 0 WHERE {_HOLDING}"  # noqa: S608 - text of our own
+# The newest record stays: the next one follows its link.
+MAY_DROP = (
+    "SELECT EXISTS (SELECT number FROM audit WHERE number = $1 AND link = $2)"
+    " AND EXISTS (SELECT number FROM audit WHERE number > $1)"
+)
+DROP = "DELETE FROM audit WHERE number <= $1"
+REBASE = "UPDATE audit_base SET number = $1, link = $2, at = $3, seal = $4"
+_BASE = "SELECT number, link, at, seal FROM audit_base"
 _LOWEST, HIGHEST = -(2**63), 2**63 - 1  # of a column
 Statement = tuple[str, tuple[Any, ...]]
 
@@ -337,6 +356,13 @@ class SqlAuditLog:
     async def head(self) -> AuditHead:
         return AuditHead(*(await self._reads.fetch(self._head, GENESIS))[0])
 
+    async def base(self) -> AuditBase:
+        return AuditBase(*(await self._reads.fetch(_BASE))[0])
+
+
+def cannot_drop(base: AuditBase) -> StoreError:
+    return StoreError(f"the audit log cannot begin after record {base.number}: it has none of this link, or no newer")
+
 
 async def _tokens(reads: Reads, rows: Sequence[Sequence[Any]]) -> list[RefreshToken]:
     tokens = [msgspec.json.decode(record, type=RefreshToken) for (record,) in rows]
@@ -350,10 +376,9 @@ async def _tokens(reads: Reads, rows: Sequence[Sequence[Any]]) -> list[RefreshTo
 
 
 class SqlStore(RegistryAndUsers):
-    """The ports that both stores make of their tables and reads; `head` and `position` are for SqlAuditLog."""
+    """The ports that both stores make of their tables and reads."""
 
-    def __init__(self, tables: ports.Tables, reads: Reads, head: str, position: str) -> None:
+    def __init__(self, tables: ports.Tables, reads: Reads) -> None:
         super().__init__(tables)
         self.refresh_tokens: ports.RefreshTokens = SqlRefreshTokens(reads)
         self.revocations: ports.Revocations = SqlRevocations(reads)
-        self.audit_log: ports.AuditLog = SqlAuditLog(reads, head, position)

@@ -349,6 +349,7 @@ class Verification(Out):
     holds: bool
     number: int
     head: str | None = None
+    base: int = Field(default=0, description="number of the last record that is archived, before the log")
     message: str | None = None
     code: str | None = None
     trace_id: str | None = None

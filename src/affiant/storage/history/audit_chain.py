@@ -2,7 +2,8 @@
 
 The chain shows every edit, deletion or move without the key. It cannot show that the newest records were deleted, since
 the rest is a chain too. For that, the end must be known from elsewhere: the highest number that the database ever gave,
-or a head that was written down (`affiant audit head`).
+or a head that was written down (`affiant audit head`). The oldest records may be in archives: then the chain begins at
+a base, which is sealed (see base.py).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from enum import Enum
 import msgspec
 
 from affiant.errors import Error
-from affiant.storage.entries import GENESIS, AuditHead, AuditRow, chain, escape_controls
+from affiant.storage.entries import NO_BASE, AuditBase, AuditHead, AuditRow, chain, escape_controls
+from affiant.storage.history.base import is_sealed
 from affiant.storage.ports import AuditLog
 from affiant.system.text import printable
 
@@ -32,6 +34,9 @@ class Damage(Enum):
     CUT = "cut"  # the newest records are gone
     REWRITTEN = "rewritten"  # the chain is valid, but not the one that was written down
     OTHER_KEY = "other_key"
+    BASE = "base"  # where the log begins was changed
+    ARCHIVED = "archived"  # what was written down can only be compared with the archives
+    SIGNATURE = "signature"  # of an archive
 
 
 class Broken(Error):
@@ -51,14 +56,24 @@ class Verification:
     few rows.
     """
 
-    def __init__(self, key: bytes, *, expected: AuditHead | None = None) -> None:
+    def __init__(self, key: bytes, *, base: AuditBase = NO_BASE, expected: AuditHead | None = None) -> None:
         self._key = key
         self._expected = expected
-        self._number, self._link = 0, GENESIS  # of the last row that was right
-        self._stored = GENESIS  # link of the last row, right or wrong
+        self._base = base
+        self._number, self._link = base.number, base.link  # of the last row that was right
+        self._stored = base.link  # link of the last row, right or wrong
         self._count = self._followed = 0
         self._suspect: _Suspect | None = None
-        self._rewritten = False
+        self._is_noted: bool | None = None  # whether the expected record was as expected; None: not seen yet
+        self._compare(base.number, base.link)
+
+    def rebase(self, base: AuditBase) -> None:
+        """Go on after the base to which the log has moved while it was read."""
+        self._base = base
+        if self._suspect is None and base.number > self._number:
+            self._number, self._link = base.number, base.link
+            self._stored = base.link
+            self._compare(base.number, base.link)
 
     def resume(self, row: AuditRow, previous: bytes) -> None:
         """Accept a gap before this row: a selection has gaps, in which damage cannot be seen."""
@@ -75,24 +90,31 @@ class Verification:
             self._suspect.compare(row)
         elif self._is_next(row) and previous in (None, self._link):
             self._number, self._link = row.number, row.link
-            if self._expected is not None and self._expected.number == row.number:
-                self._rewritten = self._expected.link != row.link
+            self._compare(row.number, row.link)
         else:
             self._suspect = _Suspect(row, follows=self._number + 1, previous=self._link, key=self._key)
 
     def finish(self, given: int = 0) -> AuditHead:
         """The end of the log; `given` is the highest number ever given, if the store knows it."""
+        if not is_sealed(self._base, self._key):
+            raise _misplaced_base(self._base)
         if self._suspect is not None:
             raise self._suspect.verdict(strangers=0 if self._followed else self._count)
         noted = self._expected.number if self._expected is not None else 0
+        if self._expected is not None and self._is_noted is None and noted < self._base.number:
+            raise _archived(noted, self._base.number)
         if self._number < max(given, noted):
             raise _cut(self._number + 1, max(given, noted), source="noted down" if noted > given else "given")
-        if self._rewritten:
+        if self._is_noted is False:
             message = (
                 f"the chain holds, but record {noted} is not the one that was noted down: all up to it was rewritten"
             )
             raise Broken(message, damage=Damage.REWRITTEN, number=noted)
         return AuditHead(self._number, self._link, max(given, self._number))
+
+    def _compare(self, number: int, link: bytes) -> None:
+        if self._expected is not None and self._expected.number == number:
+            self._is_noted = self._expected.link == link
 
     def _is_next(self, row: AuditRow) -> bool:
         return (
@@ -188,6 +210,22 @@ class _Suspect:
 def _cut(first: int, last: int, *, source: str) -> Broken:
     what = f"record {first} is" if first == last else f"records {first} to {last} are"
     return Broken(f"{what} gone: cut off the end, number {last} was {source}", damage=Damage.CUT, number=first)
+
+
+def _misplaced_base(base: AuditBase) -> Broken:
+    message = (
+        f"the log begins after record {base.number}, and no server with this master key has put its beginning there:"
+        " records were deleted that were not archived, or this is not the master key that the log was written under"
+    )
+    return Broken(message, damage=Damage.BASE, number=base.number)
+
+
+def _archived(noted: int, last: int) -> Broken:
+    message = (
+        f"record {noted}, which was noted down, is archived: verify the archives up to record {last} together with the"
+        " log,  affiant audit verify --log FILE..."
+    )
+    return Broken(message, damage=Damage.ARCHIVED, number=noted)
 
 
 def _trace(trace_id: str | None) -> str:

@@ -112,7 +112,6 @@ HEAD = (
     "SELECT coalesce(last.number, 0), coalesce(last.link, $1), audit_head.number FROM audit_head"
     " LEFT JOIN LATERAL (SELECT number, link FROM audit ORDER BY number DESC LIMIT 1) AS last ON true"
 )
-POSITION = "position({}::bytea IN record)"
 Waiting = tuple[Entry, asyncio.Future[Outcome]]
 
 

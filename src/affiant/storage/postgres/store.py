@@ -11,9 +11,10 @@ from typing import Any
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
 from affiant.storage.commit import tell
+from affiant.storage.postgres.audit import PostgresAuditLog
 from affiant.storage.postgres.connection import CALL_SECONDS, LOST, Address, Pool, check_session, connect, parse_address
 from affiant.storage.postgres.counts import LOCK_COUNTS, PostgresCounts
-from affiant.storage.postgres.ledger import HEAD, LOCK_HEAD, POSITION, Commits, PostgresLedger, append
+from affiant.storage.postgres.ledger import LOCK_HEAD, Commits, PostgresLedger, append
 from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import CHANNEL, Watch
 from affiant.storage.records import KeyUse
@@ -60,7 +61,8 @@ class PostgresStore(SqlStore):
         self.listeners: list[Callable[[Sequence[bytes]], None]] = []
         committed = partial(tell, self.listeners)
         self._ledger = PostgresLedger(pool, self._watch, Commits(self._commits, audit_key, committed))
-        super().__init__(PostgresTables(pool, self._watch, audit_key, committed), pool, HEAD, POSITION)
+        super().__init__(PostgresTables(pool, self._watch, audit_key, committed), pool)
+        self.audit_log: ports.AuditLog = PostgresAuditLog(pool)
         self.key_uses: ports.KeyUses = PostgresKeyUses(pool)
         self.counts: ports.Counts = PostgresCounts(pool, self._watch)
         self.cursors: ports.Cursors = SqlCursors(pool, pool.fetch, lambda: self.clock_offset)

@@ -37,7 +37,6 @@ HEAD = (
     "SELECT coalesce(max(number), 0), coalesce((SELECT link FROM audit ORDER BY number DESC LIMIT 1), ?1),"
     " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0) FROM audit"
 )
-POSITION = "instr(record, {})"
 _PURGE = (
     "DELETE FROM jti WHERE (client_id, digest) IN"
     " (SELECT client_id, digest FROM jti WHERE expires_at < ? ORDER BY expires_at LIMIT ?) RETURNING expires_at"

@@ -12,10 +12,11 @@ from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
 from affiant.storage.commit import tell
 from affiant.storage.sql import SqlCursors, SqlStore
+from affiant.storage.sqlite.audit import SqliteAuditLog
 from affiant.storage.sqlite.connection import Reads, create
 from affiant.storage.sqlite.copies import locked, restoring
 from affiant.storage.sqlite.counts import SqliteCounts
-from affiant.storage.sqlite.ledger import HEAD, POSITION, SqliteLedger
+from affiant.storage.sqlite.ledger import SqliteLedger
 from affiant.storage.sqlite.registry import SqliteKeyUses, SqliteTables
 from affiant.storage.sqlite.writer import Transaction, Writer
 
@@ -36,7 +37,8 @@ class SqliteStore(SqlStore):
         self._reads = reads = Reads(path)
         self._writing: Writer | None = None
         self.listeners: list[Callable[[Sequence[bytes]], None]] = []
-        super().__init__(SqliteTables(reads, self._writer, audit_key), reads, HEAD, POSITION)
+        super().__init__(SqliteTables(reads, self._writer, audit_key), reads)
+        self.audit_log: ports.AuditLog = SqliteAuditLog(reads, self._writer)
         self.key_uses: ports.KeyUses = SqliteKeyUses(reads, self._writer)
         self.counts: ports.Counts = SqliteCounts(reads, self._writer)
         self.cursors: ports.Cursors = SqlCursors(reads, self._run, lambda: self.clock_offset)

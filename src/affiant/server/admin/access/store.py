@@ -17,7 +17,7 @@ from affiant.errors.reasons import Reason
 from affiant.server.admin.access.limit import Limit
 from affiant.server.admin.access.sight import Sight
 from affiant.server.admin.roles import Principal
-from affiant.storage.entries import AuditHead, AuditRow, RefreshToken, Revocation, Sought
+from affiant.storage.entries import AuditBase, AuditHead, AuditRow, RefreshToken, Revocation, Sought
 from affiant.storage.history.counts import API, SERVER, TOP_ROWS, Count, Selection, Total
 from affiant.storage.ports import AuditLog, Counts, RefreshTokens, Revocations, Store, Users
 from affiant.storage.registry import Registry
@@ -188,6 +188,12 @@ class _AuditLog:
 
     async def head(self) -> AuditHead:
         return await self._log.head()
+
+    async def base(self) -> AuditBase:
+        return await self._log.base()
+
+    async def drop(self, base: AuditBase) -> int:  # noqa: ARG002
+        raise Rejected(Reason.ADMIN_TEAM, expected="the whole log is for callers who are not limited to teams")
 
     async def _shown(self, row: AuditRow) -> AuditRow:
         return row if await self._is_seen(row) else row._replace(trace_id="", record=_HIDDEN)

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Annotated, Any, TypeVar
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import Field
@@ -16,10 +16,11 @@ from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import clients
 from affiant.server.admin.routes.operation import UNKNOWN, Call, ClientId, Reach, Routes
 from affiant.server.request.http import Answer
-from affiant.storage.entries import GENESIS, OUT_OF_ORDER, AuditRow
+from affiant.storage.entries import OUT_OF_ORDER, AuditBase, AuditRow
 from affiant.storage.history import audit_chain
 from affiant.storage.history.audit_chain import Broken
 from affiant.storage.records import NotFound
+from affiant.system.text import instant as shown
 
 AUDIT, EXPLAIN = Routes("audit"), Routes("explain")
 Result = TypeVar("Result")
@@ -122,10 +123,11 @@ async def show_audit_head(call: Call) -> Any:
 async def verify_audit(call: Call, expect: Head = None) -> Any:
     """Verify the whole chain; name the first record that was edited, deleted, inserted or moved."""
     expected = audit_chain.parse_head(expect) if expect is not None else None
-    verification = audit_chain.Verification(call.context.master_key.audit, expected=expected)
     log = call.context.store.audit_log
+    base = await log.base()
+    verification = audit_chain.Verification(call.context.master_key.audit, base=base, expected=expected)
     given = (await log.head()).given  # Order: before the rows, because other nodes add to both
-    async for _ in _walk(call, None, verification.feed):
+    async for _ in _walk(call, _Start(None, base), verification.feed, verification.rebase):
         pass
     try:
         head = verification.finish(given)
@@ -136,19 +138,27 @@ async def verify_audit(call: Call, expect: Head = None) -> Any:
             message=str(broken),
             code=f"audit.{broken.damage.value}",
             trace_id=broken.trace_id,
+            base=base.number,
         )
-    return documents.Verification(holds=True, number=head.number, head=audit_chain.build_head(head))
+    return documents.Verification(holds=True, number=head.number, head=audit_chain.build_head(head), base=base.number)
 
 
 @AUDIT("GET /audit/export", Role.VIEWER, Reach.SERVER, answers=None, is_list=True, refuses=UNKNOWN)
 async def export_audit(call: Call, after: After = 0) -> Answer:
     """Export all records, the oldest first, one a line as `affiant audit verify FILE` checks them."""
     log = call.context.store.audit_log
-    before = await log.export(after=after - 1, limit=1) if after else []
-    if after and (not before or before[0].number != after):
+    base = await log.base()
+    before = await log.export(after=after - 1, limit=1) if after > base.number else []
+    if after > base.number and (not before or before[0].number != after):
         raise NotFound(f"there is no record number {after}")
+    if 0 < after < base.number:
+        raise NotFound(f"record number {after} is archived: the log begins after {base.number}")
 
-    previous = before[0].link if before else GENESIS
+    previous = before[0].link if before else base.link
+
+    def rebase(moved: AuditBase) -> None:
+        nonlocal previous
+        previous = moved.link
 
     def build(row: AuditRow) -> bytes:
         nonlocal previous
@@ -157,20 +167,42 @@ async def export_audit(call: Call, after: After = 0) -> Answer:
         return line + b"\n"
 
     async def lines() -> AsyncGenerator[bytes, None]:
-        async for page in _walk(call, after or None, build):
+        async for page in _walk(call, _Start(after or None, base), build, rebase):
             yield b"".join(page)
 
     return lists.stream(lines())
 
 
-async def _walk(call: Call, after: int | None, work: Callable[[AuditRow], Result]) -> AsyncIterator[list[Result]]:
-    """Yield the rendering of every record after this number, page by page."""
+class _Start(NamedTuple):
+    after: int | None  # None begins before every number, forged ones too
+    base: AuditBase
+
+
+async def _walk(
+    call: Call, start: _Start, work: Callable[[AuditRow], Result], rebase: Callable[[AuditBase], None]
+) -> AsyncIterator[list[Result]]:
+    """Yield the rendering of every record after this number, page by page.
+
+    `rebase` gets the new base when the records that come next were archived.
+    """
+    log, after = call.context.store.audit_log, start.after
+
+    async def fetch() -> list[AuditRow]:
+        nonlocal after
+        last = start.base.number if after is None else after
+        while (rows := await log.export(after=after, limit=PAGE)) and rows[0].number > last + 1:
+            # Order: after the rows. A base moves with the deletion of its rows, so it is not before the gap.
+            base = await log.base()
+            if base.number <= last:
+                break  # records are missing
+            rebase(base)
+            after = last = base.number
+        return rows
 
     def numbered(row: AuditRow) -> tuple[int, Result]:
         return row.number, work(row)
 
-    log = call.context.store.audit_log
-    while page := await call.context.reads.each(partial(log.export, after=after, limit=PAGE), numbered):
+    while page := await call.context.reads.each(fetch, numbered):
         yield [result for _, result in page]
         after = page[-1][0]
 
@@ -185,7 +217,11 @@ async def get(call: Call, trace_id: str) -> dict[str, Any]:
     """Return the record of this request; raise NotFound if there is none."""
     found = await call.context.store.audit_log.find(trace_id)
     if found is None:
-        raise NotFound(f"there is no record with the trace id {trace_id}: an API's own trace ids are not in this log")
+        base = await call.context.store.audit_log.base()
+        older = f"; records until {shown(base.at)} are archived" if base.number else ""
+        raise NotFound(
+            f"there is no record with the trace id {trace_id}: an API's own trace ids are not in this log{older}"
+        )
     return found
 
 

@@ -11,7 +11,7 @@ from affiant.server.console.show import dots
 from affiant.server.console.show.dots import Dot
 
 REFUSED = "refused"
-_QUIET = frozenset({"limited", "restored", "announced", "advanced"})  # by the server itself
+_QUIET = frozenset({"limited", "restored", "archived", "announced", "advanced"})  # by the server itself
 
 
 class Members(dict[str, Any]):

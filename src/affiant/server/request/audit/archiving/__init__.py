@@ -1,0 +1,1 @@
+"""The archive of old audit records: files first, then the rows go."""
