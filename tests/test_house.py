@@ -75,6 +75,7 @@ BUNDLES = {
     "cli/connection/place.py all **query": JSON,
     "cli/connection/place.py get **query": JSON,
     "cli/connection/place.py run **options": CLICK,
+    "cli/diagnosis/doctor.py doctor **options": CLICK,
     "cli/diagnosis/verify.py verify **options": CLICK,
     "server/console/api.py get **query": JSON,
     "server/console/api.py read **query": JSON,

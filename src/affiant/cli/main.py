@@ -61,7 +61,7 @@ GROUPS = {
         "assertion": ("tokens.token", "Print a signed client assertion."),
     },
     "Diagnose": {
-        "doctor": ("diagnosis.doctor", "Find what is wrong with a client."),
+        "doctor": ("diagnosis.doctor", "Find what is wrong with a client or a server."),
         "explain": ("diagnosis.explain", "Explain why a request is refused."),
         "verify": ("diagnosis.verify", "Check an access token as a guard would."),
         "inspect": ("diagnosis.inspect", "Show what a JWT says."),

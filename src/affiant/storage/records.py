@@ -18,6 +18,7 @@ class NotFound(Error):
 
 
 RESTORED_AT = "restored_at"  # the setting with the time of the last restore
+BACKED_UP_AT = "backed_up_at"  # the setting with the time of the last backup
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,14 @@ from affiant.cli.connection.data import (
     with_new_store,
     with_store,
 )
-from affiant.cli.output import show
+from affiant.cli.output import note, show
 from affiant.errors import ConfigError
 from affiant.jose.claims import LEEWAY
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.settings import Settings
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.ports import Store
-from affiant.storage.records import RESTORED_AT
+from affiant.storage.records import BACKED_UP_AT, RESTORED_AT
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
 from affiant.system.identifiers import new_trace_id
@@ -48,7 +48,12 @@ def backup(file: Path, chosen: Settings) -> None:
 
     The master key is not in it: store it separately, or the copy is of no use.
     """
-    copies.backup(_existing(chosen), file)
+    path, now = _existing(chosen), int(time.time())
+    copies.backup(path, file)
+    try:
+        copies.put_setting(path, BACKED_UP_AT, str(now))  # without the master key, which a backup does not need
+    except ConfigError as error:
+        note(f"the time of this backup was not noted for affiant doctor: {error}")
     show({"file": str(file), "bytes": file.stat().st_size}, f"backup {file}  (without the master key)")
 
 
@@ -100,6 +105,18 @@ def restored(chosen: Settings) -> None:
     show({"restored_at": now}, f"noted; new assertions are accepted in {LEEWAY} s")
 
 
+@db.command("backed-up")
+@store_options
+def backed_up(chosen: Settings) -> None:
+    """Note a backup by other means.
+
+    Such as a snapshot or pg_dump; the server may run. `affiant doctor` warns when the last one is old.
+    """
+    now = int(time.time())
+    with_store(chosen, lambda store, _: store.settings.put(BACKED_UP_AT, str(now)))
+    show({"backed_up_at": now}, "noted")
+
+
 @db.command()
 @store_options
 def check(chosen: Settings) -> None:
@@ -139,5 +156,6 @@ def _existing(chosen: Settings) -> Path:
 def _check_sqlite(chosen: Settings) -> None:
     if chosen.database is not None:
         raise ConfigError(
-            "this is for SQLite: with PostgreSQL use pg_dump and pg_restore, and after restoring  affiant db restored"
+            "this is for SQLite: with PostgreSQL use pg_dump, and then  affiant db backed-up;"
+            " pg_restore, and then  affiant db restored"
         )

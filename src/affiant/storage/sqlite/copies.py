@@ -27,6 +27,7 @@ _NOT_DAMAGE = {
 _REMEDY = ": put a backup in its place with  affiant db restore FILE"
 _LOG = ("-wal", "-shm")
 _SIDE_FILES = (*_LOG, ".lock")
+_PUT = "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _TABLES = ("client", "api", "signing_key", "setting", "version", "refresh_token")
 
 
@@ -108,6 +109,15 @@ def _check_access(path: Path) -> None:
             ) from error
 
 
+def put_setting(path: Path, name: str, value: str) -> None:
+    """Set a setting of a database that may be open, without its store; ConfigError if it cannot be written."""
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            connection.execute(_PUT, (name, value))
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path} cannot be written: {error}") from error
+
+
 def find_setting(path: Path, name: str) -> str | None:
     """A setting of a database that may be closed; None if it cannot be read."""
     try:
@@ -150,8 +160,7 @@ def _fill(copy: Path, draft: Path, now: int) -> None:
         reading.backup(writing)
         migrate(writing)
         writing.execute("BEGIN")
-        put = "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-        writing.execute(put, (RESTORED_AT, str(now)))
+        writing.execute(_PUT, (RESTORED_AT, str(now)))
         writing.execute("UPDATE version SET number = number + 1")
         writing.execute("COMMIT")
         writing.execute("PRAGMA journal_mode=DELETE")

@@ -45,8 +45,8 @@ MAKES: dict[str, tuple[str, ...]] = {
         for name, platform in PLATFORMS.items()
     },
 }
-# They listen, or need a backup or a token; they have tests of their own.
-OTHERS = {"serve", "demo", "db restore", "trust test"}
+# They listen, need a backup or a token, or find what is missing; they have tests of their own.
+OTHERS = {"serve", "demo", "doctor", "db restore", "trust test"}
 
 
 @pytest.fixture(autouse=True)

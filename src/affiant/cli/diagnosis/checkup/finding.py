@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from affiant.client.credentials.file import Credentials
 from affiant.client.identity import Service
@@ -18,7 +19,7 @@ GOOD, WARNING, BAD = "good", "warning", "bad"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's list. `fix` says what to run or to change."""
+    """One line of the doctor's list. `fix` says what to run or to change, where anything is to be mended."""
 
     name: str
     state: str
@@ -50,13 +51,14 @@ class Examined:
         return self.resource or (self.credentials.resource if self.credentials is not None else None)
 
 
+Subject = TypeVar("Subject")
 Check = Callable[[Examined], Iterator[Finding]]
 
 
-def run(checks: Iterable[Check], examined: Examined) -> Iterator[Finding]:
+def run(checks: Iterable[Callable[[Subject], Iterator[Finding]]], examined: Subject) -> Iterator[Finding]:
     """Yield what the checks find, in their order."""
     for check in checks:
         try:
-            yield from check(examined)
+            yield from (finding if finding.state != GOOD else replace(finding, fix="") for finding in check(examined))
         except Error as error:
-            yield Finding(check.__name__, BAD, one_line(error))
+            yield Finding(check.__name__.replace("_", " "), BAD, one_line(error))

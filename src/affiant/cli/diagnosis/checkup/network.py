@@ -50,9 +50,12 @@ def _place(parts: SplitResult) -> tuple[str, int]:
 
 def tls(examined: Examined) -> Iterator[Finding]:
     """Its certificate is trusted here, and valid for a while."""
-    if examined.credentials is None:
-        return
-    issuer = examined.credentials.issuer
+    if examined.credentials is not None:
+        yield from certificate(examined.credentials.issuer)
+
+
+def certificate(issuer: str) -> Iterator[Finding]:
+    """Judge the certificate that is shown at this issuer."""
     parts = urlsplit(issuer)
     if parts.scheme != "https":
         yield Finding("tls", GOOD, "http on loopback needs none")
@@ -82,9 +85,15 @@ def clock(examined: Examined) -> Iterator[Finding]:
     """The clocks of both sides differ by little."""
     if examined.server is None:
         return
-    with contextlib.suppress(httpx2.HTTPError, KeyError, ValueError, TypeError), http_client(timeout=SECONDS) as http:
+    with contextlib.suppress(httpx2.HTTPError), http_client(timeout=SECONDS) as http:
         sent_at = time.time()
         reply, _ = get(http, well_known_url(examined.server.issuer))
+        yield from compare(reply, sent_at)
+
+
+def compare(reply: httpx2.Response, sent_at: float) -> Iterator[Finding]:
+    """Compare this machine's clock with the Date of an answer that came just now."""
+    with contextlib.suppress(KeyError, ValueError, TypeError):
         # A Date is cut to whole seconds.
         offset = parsedate_to_datetime(reply.headers["date"]).timestamp() + 0.5 - (sent_at + time.time()) / 2
         side = "behind" if offset > 0 else "ahead of"

@@ -1,0 +1,51 @@
+"""A server, as far as the checks have come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from affiant.cli.diagnosis.checkup.finding import Finding
+from affiant.server.settings import Settings
+
+DAY = 86_400
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the database says about itself.
+
+    Attributes:
+        issuer: of the server.
+        is_issuer_known: False if it is only the default address.
+        kids: of the signing keys that a server must publish.
+        signing: the findings about signing keys.
+        weak: names of clients whose secret can be guessed.
+        backed_up_at: when the last backup was noted.
+        newest_at: the time of the newest audit record.
+        records_a_day: how fast the audit log grows.
+    """
+
+    issuer: str
+    is_issuer_known: bool
+    kids: frozenset[str]
+    signing: Sequence[Finding]
+    weak: Sequence[str]
+    backed_up_at: int | None
+    newest_at: float | None
+    records_a_day: float | None
+
+
+@dataclass(slots=True)
+class Installation:
+    """A check that needs what is None or False finds nothing."""
+
+    chosen: Settings
+    has_data: bool = False
+    is_current: bool = False  # the database is whole, and has the schema of this version
+    free: int | None = None  # bytes of the disk
+    facts: Facts | None = None
+
+
+Check = Callable[[Installation], Iterator[Finding]]
