@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import DEFAULT_OPTIONS, Axe
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 from tests.browser import world
 from tests.browser.conftest import NARROW, WIDE, Visit, sign_in
@@ -12,6 +12,7 @@ from tests.browser.screens import SCREENS, Screen, at
 from tests.process import Server
 
 Scheme = Literal["light", "dark"]
+AXE = Axe()
 SERIOUS = {"serious", "critical"}
 
 
@@ -24,7 +25,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, di
 
 
 def _serious(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
+    """Have axe-core, which the page has, judge what is seen of it."""
+    found = page.evaluate("options => axe.run(options).then(results => results.violations)", DEFAULT_OPTIONS)
     return [
         f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']]}"
         for one in found
@@ -46,12 +48,22 @@ def visit(request: pytest.FixtureRequest, chromium: Browser, lived: tuple[Server
     context.close()
 
 
+@pytest.fixture(scope="module")
+def tab(visit: Visit) -> Page:
+    """The one page that shows all screens: to make another takes longer than to show a screen."""
+    return visit.open()
+
+
 @pytest.fixture
-def show(visit: Visit, lived: tuple[Server, dict[str, str]]) -> Iterator[Show]:
+def show(visit: Visit, tab: Page, lived: tuple[Server, dict[str, str]]) -> Iterator[Show]:
     """Open a screen; at the end its page may have had no fault."""
-    yield lambda screen: visit.go(at(screen, lived[1]))
-    for page in visit.context.pages:
-        page.close()
+
+    def show(screen: Screen) -> Page:
+        tab.goto(f"{visit.base}{at(screen, lived[1])}")
+        return tab
+
+    yield show
+    tab.goto("about:blank")  # what the screen still does is its own fault, not that of the next one
     faults, visit.faults = visit.faults, []
     assert faults == []
 
@@ -61,6 +73,7 @@ def show(visit: Visit, lived: tuple[Server, dict[str, str]]) -> Iterator[Show]:
 def test_screen(show: Show, screen: Screen) -> None:
     """In light and dark: nothing serious for axe-core. At 360 px: nothing is wider than the screen."""
     page = show(screen)
+    page.evaluate(AXE.axe_script)
     views: tuple[tuple[Scheme, ViewportSize], ...] = (("light", WIDE), ("dark", NARROW))
     for scheme, size in views:
         page.emulate_media(color_scheme=scheme)
