@@ -4,7 +4,7 @@ import base64
 import contextlib
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from tests.stores import opened
 
+from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.storage import migrations
 from affiant.storage.entries import KEPT_SECONDS, AuditRecord, Entry, Outcome, RefreshSelection, Rotation
@@ -143,3 +144,39 @@ async def test_an_older_process_makes_no_refresh_token_any_more(tmp_path: Path, 
             )
     finally:
         await node.close()
+
+
+def _with_one_more(monkeypatch: pytest.MonkeyPatch, oldest: int) -> None:
+    """The next release has another file."""
+    files = migrations.files
+
+    def more(engine: str) -> list[tuple[str, str]]:
+        return [*files(engine), ("9999_next.sql", "ALTER TABLE client ADD COLUMN later text;\n")]
+
+    monkeypatch.setattr(migrations, "files", more)
+    monkeypatch.setattr(migrations, "OLDEST", oldest)
+
+
+@pytest.mark.parametrize("is_needed", [False, True])
+async def test_a_newer_schema_says_which_code_may_use_it(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, *, is_needed: bool
+) -> None:
+    """A node that starts again between the upgrades of two nodes still serves, unless a file forbids it."""
+    known = len(migrations.files("sqlite"))
+    stores: list[Callable[[], Store]] = [lambda: SqliteStore(tmp_path / "s.db"), lambda: PostgresStore(database)]
+    for make in stores:
+        async with opened(make()):
+            pass
+        with monkeypatch.context() as newer:
+            _with_one_more(newer, known + is_needed)
+            async with opened(make()) as store:
+                await store.clients.add(Client("new", "private_key_jwt", created_at=1))
+        if is_needed:
+            with pytest.raises(ConfigError, match="made by a newer affiant"):
+                await make().open()
+            continue
+        async with opened(make()) as store:
+            await store.clients.add(Client("old", "private_key_jwt", created_at=1))
+            assert {client.client_id for client in await store.clients.list()} == {"new", "old"}
+        async with opened(make()):  # again: nothing was changed by it
+            pass

@@ -16,6 +16,7 @@ COUNTS_LOCK = _AFFIANT << 32 | 3
 
 MIGRATION_SECONDS = 300  # of another node that migrates, or of this one
 IS_MADE = "SELECT to_regclass('migration') IS NOT NULL"
+_OLDEST = "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _TABLE = (
     "CREATE TABLE migration (number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL"
     " DEFAULT now())"
@@ -28,7 +29,8 @@ async def migrate(connection: Any, address: Address) -> None:
     The connection keeps the lock: close it afterwards.
     """
     files = migrations.files("postgres")
-    if await _done(connection, address, len(files)) == len(files):
+    done = await _done(connection, address, len(files))
+    if done is not None and done >= len(files):
         return
     await connection.execute(f"SET lock_timeout = 0; SET statement_timeout = {MIGRATION_SECONDS}000")
     # Order: before the transaction, which would not see the tables that another node created while this one waited.
@@ -40,6 +42,7 @@ async def migrate(connection: Any, address: Address) -> None:
     for number, (name, text) in list(enumerate(files, 1))[done or 0 :]:
         await connection.execute(text)
         await connection.execute("INSERT INTO migration (number, name) VALUES ($1, $2)", number, name)
+    await connection.execute(_OLDEST, migrations.OLDEST_KEY, str(migrations.OLDEST))
     await connection.execute("COMMIT")
 
 
@@ -47,6 +50,8 @@ async def _done(connection: Any, address: Address, known: int) -> int | None:
     if not await connection.fetchval(IS_MADE):
         return None
     done: int = await connection.fetchval("SELECT coalesce(max(number), 0) FROM migration")
-    if done > known:
+    if done > known and not migrations.may_use(
+        known, await connection.fetchval("SELECT value FROM setting WHERE name = $1", migrations.OLDEST_KEY)
+    ):
         raise ConfigError(f"the database {address} was made by a newer affiant: use that version")
     return done

@@ -17,6 +17,7 @@ from affiant.system.files import denied, ensure_private
 from affiant.system.sqlite import write_ahead
 
 _File = tuple[str, str]
+_OLDEST = "INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)"
 BUSY_SECONDS = 5.0  # how long one process waits for another's commit before it gives up
 
 
@@ -60,17 +61,22 @@ def _pending(connection: sqlite3.Connection, files: Sequence[_File]) -> Sequence
     # Only a read: a command that lists must not wait for a server that writes.
     (done,) = connection.execute("PRAGMA user_version").fetchone()
     if done > len(files):
-        raise ConfigError("the database was made by a newer affiant: use that version")
+        row = connection.execute("SELECT value FROM setting WHERE name = ?", (migrations.OLDEST_KEY,)).fetchone()
+        if not migrations.may_use(len(files), row and row[0]):
+            raise ConfigError("the database was made by a newer affiant: use that version")
     return files[done:]
 
 
 def _apply(connection: sqlite3.Connection, files: Sequence[_File]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for _, text in _pending(connection, files):  # again: another process may have been quicker
+        pending = _pending(connection, files)  # again: another process may have been quicker
+        for _, text in pending:
             for statement in filter(None, map(str.strip, text.split(";\n"))):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={len(files)}")
+        if pending:
+            connection.execute(f"PRAGMA user_version={len(files)}")
+            connection.execute(_OLDEST, (migrations.OLDEST_KEY, str(migrations.OLDEST)))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
