@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import httpx2
 import pytest
 from tests import certificates
 from tests.loopback import HOST
-from tests.process import Server, children
+from tests.process import AFFIANT, Child, Server, children
 
 from affiant import testing
 
@@ -202,3 +203,57 @@ def _hang(server: Server, systemd: Systemd) -> None:
     server.child.until(lambda: "hung" in server.child.err and victim not in children(main), seconds=25)  # type: ignore[union-attr]
     fed = systemd.hear().count("WATCHDOG=1")
     systemd.until(server, "WATCHDOG=1", times=fed + 2)
+
+
+class Activated:
+    """A server whose socket is the test's, as systemd's would be."""
+
+    def __init__(self, server: Server, systemd: Systemd) -> None:
+        self.server, self.systemd, self.starts = server, systemd, 0
+        self.socket = socket.create_server((HOST, server.port), backlog=2048)
+
+    def start(self) -> None:
+        """Start it as systemd does: the socket is file descriptor 3, and the process knows that it is meant."""
+        name = f"server{self.starts}"
+        self.starts += 1
+        program = " ".join(AFFIANT)
+        line = f"exec 3<&0; exec 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=as exec {program} serve"
+        with (
+            (self.server.folder / f"{name}.out").open("ab") as out,
+            (self.server.folder / f"{name}.err").open("ab") as err,
+        ):
+            process = subprocess.Popen(
+                ["sh", "-c", line],
+                cwd=self.server.folder,
+                env=os.environ | self.server.environment,
+                stdin=self.socket,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        self.server.child = Child(self.server.folder, process, name)
+        self.systemd.until(self.server, "READY=1", times=self.starts)
+
+    def restart(self) -> None:
+        assert self.server.child is not None
+        self.server.child.process.terminate()
+        assert self.server.child.process.wait(30) == 0, self.server.child.err
+        self.start()
+
+
+def test_restart_with_an_activated_socket_refuses_nothing(tmp_path: Path) -> None:
+    """What connects between the two processes waits in the queue; what was connected is answered to its end."""
+    systemd = Systemd(tmp_path / "notify")
+    server = Server(tmp_path, environment={"NOTIFY_SOCKET": str(systemd.path), "AFFIANT_TOKEN_BURST": "0"})
+    activated = Activated(server, systemd)
+    try:
+        activated.start()
+        server.add_api()
+        server.affiant("client", "new", "billing", "--scope", "orders.read")
+        load = Load(server, None)
+        asyncio.run(load.during(activated.restart))
+        assert load.answers > 11, "each client was answered, some before and some after"
+    finally:
+        server.stop()
+        activated.socket.close()
+        systemd.close()
