@@ -84,6 +84,11 @@ class Child:
     def err(self) -> str:
         return (self.folder / f"{self.name}.err").read_text("utf-8", "replace")
 
+    @property
+    def complaints(self) -> list[str]:
+        """The lines of its errors, without those that a server logs while all is well."""
+        return [line for line in self.err.splitlines() if not line.startswith("{") or '"level":"info"' not in line]
+
     def until(self, is_ready: Callable[[], bool], *, seconds: float = READY_SECONDS) -> None:
         """Wait for it, as long as the process lives."""
         end = time.monotonic() + seconds

@@ -52,7 +52,7 @@ def test_elsewhere_it_prints_the_command(tmp_path: Path) -> None:
     """What is no terminal is kept, and a link is as good as a password until it is used."""
     with Server(tmp_path) as server:
         assert server.child is not None
-        assert f"affiant console link --data {server.data}" in server.child.out
+        server.child.until(lambda: f"affiant console link --data {server.data}" in server.child.err)  # type: ignore[union-attr]
         made = server.affiant("console", "link", "alice")
         assert (made["user"], server.affiant("console", "users")[0]["role"]) == ("alice", "owner")
         token = made["url"].partition("#")[2]
@@ -75,4 +75,4 @@ def test_elsewhere_it_prints_the_command(tmp_path: Path) -> None:
         assert token not in server.child.out + server.child.err + server.run("audit", "show", "--json").stdout
     with Server(tmp_path) as again:
         assert again.child is not None
-        assert again.child.out.count("affiant console link") == 1, "the file has the output of both starts"
+        assert again.child.err.count("affiant console link") == 1, "the file has the output of both starts"

@@ -270,5 +270,5 @@ def _check(nodes: Nodes, answers: list[Answered]) -> None:
 
 def test_the_password_is_nowhere_in_what_the_nodes_said(nodes: Nodes) -> None:
     for child in nodes.children:
-        assert "postgresql://127.0.0.1:" in child.out
+        assert "postgresql://127.0.0.1:" in child.err
         assert PASSWORD not in child.out + child.err

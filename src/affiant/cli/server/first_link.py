@@ -11,11 +11,16 @@ from affiant.cli.output import instant
 from affiant.server.settings import Settings
 
 
+def hint(chosen: Settings) -> str:
+    """Return how to get a link."""
+    place = f"--data {shown_place(chosen)}" if chosen.database is None else "on this machine"
+    return f"sign in with a link from  affiant console link {place}"
+
+
 def offer(chosen: Settings) -> None:
     """Print a link for a first owner at a terminal. Other output is kept, so there print the command that makes one."""
     if not sys.stdout.isatty():
-        place = f"--data {shown_place(chosen)}" if chosen.database is None else "on this machine"
-        click.echo(f"console  sign in with a link from  affiant console link {place}")
+        click.echo(f"console  {hint(chosen)}")
         return
     from affiant.cli.connection import local  # it loads the admin API, which takes a third of a second
     from affiant.cli.operations.console import links

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import signal
 import socket
 import ssl
@@ -32,8 +31,8 @@ from affiant.cli.connection.data import (
     shown_place,
     with_new_store,
 )
-from affiant.cli.output import is_json, json_option, note, show
-from affiant.cli.server import first_link
+from affiant.cli.output import is_json, json_option, show
+from affiant.cli.server import first_link, logs
 from affiant.cli.server.listening import port
 from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
 from affiant.cli.server.supervision.worker import Serving, Worker
@@ -42,10 +41,12 @@ from affiant.server import app, settings
 from affiant.server.keys import calendar, signing_keys
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.published.revocations import MAX_WAITING
+from affiant.server.request.audit.lines.logs import Logs
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.ports import Store
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
+from affiant.system.version import __version__
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 LIMITS_NAME = "limits"  # the file in the data folder that has the counts of all workers
@@ -71,16 +72,19 @@ def serve(**options: Any) -> None:
     AFFIANT_DATABASE=postgresql://affiant@db.example/affiant affiant serve --issuer https://as.example
     """
     worker = Worker.join()
-    _run(worker, worker.decided or _decide(worker, options))
+    decided = worker.decided or _decide(worker, options)
+    chosen = settings.Settings.model_validate_json(decided["settings"])
+    _run(worker, chosen, decided, logs.begin(chosen))
 
 
 def _decide(worker: Worker, options: dict[str, Any]) -> dict[str, Any]:
     """Prepare the data, and return how all workers of this generation serve; refuse what would fail in each of them."""
     chosen = load(**options)
     given = [name for name, value in options.items() if value is not None]
+    written = logs.begin(chosen)
     _check_tls(chosen)
     for warning in (*settings.warnings_of_names(), *chosen.warnings):
-        note(warning)
+        logs.remark(written, warning)
     chosen, place, opened = _listen(worker, chosen)
 
     async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None, bool]:
@@ -89,17 +93,18 @@ def _decide(worker: Worker, options: dict[str, Any]) -> dict[str, Any]:
     if chosen.database is None and has_data(chosen):
         copies.check(chosen.data / FILE_NAME, fast=True)
     issuer, remembered, is_without_users = with_new_store(chosen, prepare, report=lambda _: None)  # _announce names it
-    _warn_of_folder(chosen)
+    _warn_of_folder(chosen, written)
     if worker.is_first:
-        _announce(issuer, remembered, chosen, pid=worker.server_pid)
+        _announce(issuer, remembered, chosen, written, pid=worker.server_pid)
         if is_without_users and chosen.console == "on" and not is_json():
-            first_link.offer(chosen)
+            _offer_link(chosen, written)
     decided = {
         "settings": chosen.model_dump_json(),
         "issuer": issuer,
         "given": given,
         "place": place,
         "workers": chosen.workers,
+        "logs_json": written.is_json,
     }
     worker.decide(decided, opened)
     return decided
@@ -140,14 +145,16 @@ def _listen(
     return chosen, place, worker.sockets
 
 
-def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> app.Server:
+def _build(chosen: settings.Settings, issuer: str, given: Sequence[str], written: Logs) -> app.Server:
     key = load_key(chosen)
+    store = open_store(chosen, key)
+    store.listeners.append(written.decisions)
     rates = Rates(
         failures=Rate(chosen.failure_burst, chosen.failure_rate), tokens=Rate(chosen.token_burst, chosen.token_rate)
     )
     built = app.build(
         issuer=issuer,
-        store=open_store(chosen, key),
+        store=store,
         master_key=key,
         vault=open_vault(chosen, key),
         # Attack: requests that wait for the feed hold their connections, and must leave most for others.
@@ -158,31 +165,32 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> app.
     )
     # Imported modules are never garbage: a full collection over them stops every request for 20 to 80 ms.
     gc.freeze()
+    logs.watch(built, written, _at_end)
     return built
 
 
-def _run(worker: Worker, decided: dict[str, Any]) -> None:
+def _run(worker: Worker, chosen: settings.Settings, decided: dict[str, Any], written: Logs) -> None:
     """Serve, as was decided for all workers."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
-    chosen = settings.Settings.model_validate_json(decided["settings"])
     options: dict[str, Any] = {
-        **port.options(_caps(chosen), worker.succession),
+        **port.options(_caps(chosen, written), worker.succession),
+        "log_config": None,  # its loggers are ours, too
         # Attack: a forged X-Forwarded-For. Limits and audit use the address, so only configured proxies are trusted.
         "proxy_headers": bool(chosen.forwarding),
         "forwarded_allow_ips": chosen.forwarding or None,
         **_tls(chosen),
     }
-    built = _build(chosen, decided["issuer"], decided["given"])
+    built = _build(chosen, decided["issuer"], decided["given"], written)
     Serving(uvicorn.Config(built, **options), worker, built.obstacles).run(sockets=worker.sockets)
 
 
-def _caps(chosen: settings.Settings) -> Caps:
+def _caps(chosen: settings.Settings, written: Logs) -> Caps:
     """Raise the limit of open files, and return how many connections a process may keep open."""
     total = raise_limit(chosen.max_connections)
     if total < chosen.max_connections:
-        note(
+        logs.remark(
+            written,
             f"the limit of open files allows {total} connections a process, not max_connections = "
-            f"{chosen.max_connections}: raise the hard limit (ulimit -Hn; LimitNOFILE in systemd) or lower the setting"
+            f"{chosen.max_connections}: raise the hard limit (ulimit -Hn; LimitNOFILE in systemd) or lower the setting",
         )
     proxies = parse_networks(*chosen.forwarding, chosen.client_certificate_proxies)
     return Caps(total, chosen.max_connections_per_address, proxies)
@@ -237,12 +245,17 @@ async def _check_signing(store: Store, chosen: settings.Settings) -> None:
         )
 
 
-def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, *, pid: int) -> None:
+def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, written: Logs, *, pid: int) -> None:
+    where = {"issuer": issuer, "data": shown_place(chosen), "workers": chosen.workers}
+    if written.is_json:
+        logs.log.info("affiant %s listens", __version__, extra={"members": where})
     if is_json():
         show({"issuer": issuer, "data": shown_place(chosen), "pid": pid})
         return
     if remembered is not None and remembered != issuer:
-        note(f"the issuer was {remembered}: credentials files that name it must be made again")
+        logs.remark(written, f"the issuer was {remembered}: credentials files that name it must be made again")
+    if not logs.speaks_to_people(written):
+        return
     stops = "   Ctrl-C stops" if sys.stdout.isatty() else ""
     click.echo(f"affiant  issuer {issuer}   data {shown_place(chosen)}   workers {chosen.workers}{stops}")
     if remembered is None:  # the first start
@@ -250,8 +263,15 @@ def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, *,
         click.echo("         affiant client new billing --scope orders.read")
 
 
-def _warn_of_folder(chosen: settings.Settings) -> None:
+def _offer_link(chosen: settings.Settings, written: Logs) -> None:
+    if logs.speaks_to_people(written):
+        first_link.offer(chosen)
+    else:
+        logs.log.info("the console has no user yet: %s", first_link.hint(chosen))
+
+
+def _warn_of_folder(chosen: settings.Settings, written: Logs) -> None:
     folder = chosen.data.absolute()
     if chosen.database is None and folder.stat().st_mode & _OTHERS_WRITE:
         mode = f"{stat.S_IMODE(folder.stat().st_mode):04o}"
-        note(f"other users may replace the files in {folder} (mode {mode}): run  chmod 700 {folder}")
+        logs.remark(written, f"other users may replace the files in {folder} (mode {mode}): run  chmod 700 {folder}")

@@ -179,7 +179,7 @@ def handlers(issuer: str, *, console: str | None = None) -> dict[Any, Any]:
     async def not_found(request: Request, error: Exception) -> Response:
         trace_id = new_trace_id()
         # Attack: a scan of paths would fill the audit log, so this goes to the log only, without tokens and line ends.
-        log.info("trace %s: not found: %r %r", trace_id, request.method, without_credentials(request.url.path))
+        log.debug("trace %s: not found: %r %r", trace_id, request.method, without_credentials(request.url.path))
         status = getattr(error, "status_code", _NOT_FOUND)
         headers = {**(getattr(error, "headers", None) or {}), "Vary": "Accept"}
         if status == _NOT_FOUND and _is_browser(request):

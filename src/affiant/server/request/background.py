@@ -90,7 +90,8 @@ class Background:
             self._since[name] = asyncio.get_running_loop().time()
             try:
                 await work()
-                self.problems.pop(name, None)
+                if self.problems.pop(name, None) is not None:
+                    log.warning("%s: it works again", name)  # at the level of its begin, so that both are seen
             except Error as error:
                 if name not in self.problems:
                     log.warning("%s: %s", name, error)

@@ -172,6 +172,13 @@ class Settings(BaseModel):
         default=delegation.DEPTH, ge=1, le=16, description="actors that an exchanged token may have (RFC 8693 4.1)"
     )
 
+    log: Literal["auto", "human", "json"] = Field(
+        default="auto", description="form of the log, on standard error; auto: human on a terminal, JSON elsewhere"
+    )
+    log_level: Literal["warning", "info"] = Field(
+        default="info", description="info: a line for each decision; warning: for refusals and faults"
+    )
+
     @field_validator("*", mode="before")
     @classmethod
     def _check_kind(cls, value: object) -> object:

@@ -19,6 +19,7 @@ TICK_SECONDS = 0.5
 START_SECONDS = 360.0  # of new workers: a migration may take 300
 HUNG_SECONDS = 20.0  # without a report of a worker, which makes one each second
 LEAVE_SECONDS = 30.0  # of a worker that was asked to end
+_INTERRUPTED = 130
 
 
 @dataclass
@@ -68,9 +69,11 @@ class Supervisor:
             while self._code is None or self._all():
                 self._wait(signals)
                 self._judge()
-        if self._code == -signal.SIGINT:
-            raise KeyboardInterrupt
-        return self._code
+        if self._code != -signal.SIGINT:
+            return self._code
+        if self._reports.logs_json:
+            return _INTERRUPTED
+        raise KeyboardInterrupt
 
     def _begin(self) -> Generation:
         return Generation([self._start(None)], time.monotonic())
@@ -122,6 +125,7 @@ class Supervisor:
                 self._decide(self._coming, message["decided"], worker)
 
     def _decide(self, coming: Generation, decided: dict[str, Any], first: Process) -> None:
+        self._reports.logs_json = decided["logs_json"]
         coming.decided, coming.sockets = decided, first.link.take_sockets()
         coming.workers += [self._start(coming) for _ in range(decided["workers"] - 1)]
 
@@ -200,6 +204,7 @@ class Supervisor:
                 self._start_again_at = now + 1
             worker.link.close()
             serving.workers[place] = self._start(serving)
+            self._reports.say(f"worker {worker.pid} ended with exit code {code}: another takes its place")
 
     def _stop(self, code: int) -> None:
         if self._code is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
 import time
@@ -23,6 +25,7 @@ class Reports:
         self._is_said = False  # since the start or the last reload
         self._was_heard = False
         self._fed_at = float("-inf")
+        self.logs_json: bool = False
 
     @property
     def patience(self) -> float:
@@ -64,8 +67,15 @@ class Reports:
         notify("STOPPING=1", "STATUS=requests under way are answered")
 
     def say(self, text: str) -> None:
-        """Tell people."""
-        print(f"affiant: {printable(text)}", file=sys.stderr, flush=True)
+        """Say it in the log, as the workers do (server/request/audit/lines)."""
+        line = f"affiant: {printable(text)}\n"
+        if self.logs_json:
+            now = time.time()
+            at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+            members = {"ts": at, "level": "warning", "logger": __name__, "message": text, "pid": os.getpid()}
+            line = json.dumps(members) + "\n"
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), line.encode())  # in one piece: the workers write there, too
 
 
 def _watchdog_seconds() -> float:

@@ -1,1 +1,1 @@
-"""What leaves of recorded decisions."""
+"""What leaves the server of its recorded decisions: log lines, sinks and archives. No request waits for any of it."""
