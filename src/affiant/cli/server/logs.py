@@ -1,4 +1,4 @@
-"""The log of `affiant serve`: what it says in place of its notes where nobody watches a terminal."""
+"""The log of `affiant serve`: what it says in place of its notes without a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write lines on a thread of its own: a pipe that nobody reads stops the lines, and nothing else."""
+"""Write lines on a thread of its own: a pipe without a reader stops the lines, and nothing else."""
 
 from __future__ import annotations
 
