@@ -42,7 +42,7 @@ def _report() -> Any:
 
 
 def _place(found: dict[str, Any]) -> str:
-    if "file" not in found:
+    if not found.get("file"):
         return ""
     return f"{os.path.relpath(found['file'])}:{found['range']['start']['line'] + 1}: "
 

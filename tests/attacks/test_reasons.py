@@ -52,7 +52,7 @@ from affiant.errors import Rejected
 from affiant.errors.reasons import Reason
 from affiant.jose import compact, keys
 from affiant.jose.keys import SecretKey
-from affiant.resource import Guard, Proved
+from affiant.resource import ApiKey, ApiKeys, Denied, Guard, Proved, digest_of
 from affiant.server.keys.vault import signing_key_purpose
 from affiant.server.request.limits import Rate, Rates
 from affiant.server.token.issue import REFRESH_IDLE
@@ -391,6 +391,23 @@ async def test_reason_is_reached_at_api(bench: Bench, reason: Reason, check: Che
     assert denied.headers["WWW-Authenticate"].startswith(f"{scheme} ")
 
 
+API_KEY = "a key of this API"
+# The clients whose keys have ended, and the key that comes.
+WITH_A_KEY: dict[Reason, tuple[set[str], str]] = {
+    Reason.TOKEN_API_KEY: (set(), "another key"),
+    Reason.TOKEN_API_KEY_ENDED: ({"c1"}, API_KEY),
+}
+
+
+@pytest.mark.parametrize("reason", WITH_A_KEY, ids=lambda reason: reason.code)
+async def test_reason_is_reached_with_an_api_key(reason: Reason) -> None:
+    ended, key = WITH_A_KEY[reason]
+    guard = Guard(ISSUER, audience=API, api_keys=ApiKeys([ApiKey("c1", digest_of(API_KEY))], only_token=ended))
+    denied = await guard.check_request("GET", "/", {"X-Api-Key": key})
+    assert isinstance(denied, Denied)
+    assert (denied.status, denied.error, denied.reason) == (reason.value.status, reason.value.error, reason)
+
+
 # Who asks the admin API for what.
 AT_THE_ADMIN_API: dict[Reason, tuple[Any, ...]] = {
     Reason.ADMIN_QUERY: ("viewer", "GET /clients?sort=name"),
@@ -457,6 +474,7 @@ def test_every_reason_is_tested() -> None:
         ANSWERED,
         AT_A_JWKS_URI,
         AT_AN_API,
+        WITH_A_KEY,
         AT_THE_ADMIN_API,
         AT_THE_CONSOLE,
         UNWRITTEN,

@@ -363,6 +363,10 @@ class Reason(Enum):
         "Set ath to the SHA-256 of the access token in base64url.", "RFC 9449 4.3")
     TOKEN_REVOKED = Row("token.revoked", 401, "invalid_token", 0, "the token was revoked",
         "Ask the authorization server for a new token. If it gives none, the client or its key was revoked: ask its operator.", "RFC 7009 2.1")
+    TOKEN_API_KEY = Row("token.api_key", 401, "invalid_api_key", 0, "the API key is not valid here",
+        "Send one key, as the API gave it to you, or an access token in its place.", "affiant")
+    TOKEN_API_KEY_ENDED = Row("token.api_key_ended", 401, "invalid_api_key", 0, "this API takes no API key of this client any more, but an access token",
+        "Register the client at the authorization server, and call with an access token (see docs/how-to/from-api-keys.md).", "affiant")
     SCOPE_INSUFFICIENT = Row("token.insufficient_scope", 403, "insufficient_scope", 0, "the token lacks a scope that this needs",
         "Ask for a token with that scope.", "RFC 6750 3.1")
     ADMIN_QUERY = Row("admin.query", 400, "invalid_request", 0, "this route does not accept the query or the path of the request",

@@ -66,6 +66,7 @@ def challenge(
     scope: str | None = None,
     resource_metadata: str | None = None,
     algs: str | None = None,
+    error_uri: str | None = None,
     scheme: str = BEARER,
 ) -> str:
     """Return one challenge for WWW-Authenticate (RFC 6750 section 3, RFC 9449 section 7.1)."""
@@ -73,6 +74,7 @@ def challenge(
         "realm": realm,
         "error": error,
         "error_description": description,
+        "error_uri": error_uri,
         "scope": scope,
         "resource_metadata": resource_metadata,
         "algs": algs,

@@ -30,6 +30,7 @@ Scope = MutableMapping[str, Any]  # of ASGI
 _PATH = "/%:@!$&'()*+,;=~-._"  # the characters of a path that need no escape
 # A WebSocket begins as a GET of http (RFC 6455 section 4.1), and that is what a proof names.
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+READ = ("authorization", "dpop")  # the headers that a check of a token reads
 
 
 class Proved(Value, frozen=True):
@@ -104,13 +105,15 @@ def path_of(scope: Scope) -> str:
     return raw.decode("latin-1") if raw else quote(scope["path"], safe=_PATH)
 
 
-def from_environ(environ: Mapping[str, Any]) -> Scope:
+def from_environ(environ: Mapping[str, Any], names: Iterable[str] = READ) -> Scope:
     """Return the ASGI scope of a WSGI request (PEP 3333), with the headers that a check reads.
+
+    `names` are those of the headers, in lower case.
 
     Attack: WSGI spells `Client-Cert` and `Client_Cert` alike, and a proxy may let the latter pass. So the header of a
     certificate is not read.
     """
-    named = {name: environ.get(f"HTTP_{name.upper()}") for name in ("authorization", "dpop")}
+    named = {name: environ.get(f"HTTP_{name.upper().replace('-', '_')}") for name in names}
     named["host"] = environ.get("HTTP_HOST") or _server_of(environ)
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""  # of gunicorn, of uWSGI and Werkzeug
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"  # RFC 9110 section 4.2.3

@@ -10,6 +10,8 @@ from affiant.oauth.parameters.need import any_of
 from affiant.oauth.resource_request import Proved
 from affiant.resource.answers import Denied
 from affiant.resource.caller import Actor, Caller
+from affiant.resource.credentials.api_keys import ApiKey, ApiKeys, Use, digest_of
+from affiant.resource.credentials.transactions import TransactionToken, TxnGuard
 from affiant.resource.frameworks.asgi import GuardMiddleware
 from affiant.resource.frameworks.wsgi import GuardWsgiMiddleware
 from affiant.resource.guard import Guard
@@ -17,10 +19,11 @@ from affiant.resource.issuer import presets
 from affiant.resource.issuer.introspect import Introspection
 from affiant.resource.issuer.trust import Issuer
 from affiant.resource.metadata import ResourceMetadata
-from affiant.resource.transactions import TransactionToken, TxnGuard
 
 __all__ = [
     "Actor",
+    "ApiKey",
+    "ApiKeys",
     "Caller",
     "ClaimRules",
     "Denied",
@@ -33,6 +36,8 @@ __all__ = [
     "ResourceMetadata",
     "TransactionToken",
     "TxnGuard",
+    "Use",
     "any_of",
+    "digest_of",
     "presets",
 ]

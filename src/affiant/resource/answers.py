@@ -55,13 +55,15 @@ class Denied:
 class Challenges:
     """The parts of a refusal that are the same for all requests to one API.
 
-    With `is_development` the caller gets the reason of each refusal; otherwise only the log has it.
+    With `is_development` the caller gets the reason of each refusal; otherwise only the log has it. `page` is where
+    clients with an API key read how to get tokens.
     """
 
     rules: Rules
     realm: str
     published: Published | None
     is_development: bool = False
+    page: str | None = None
 
     def deny(
         self, error: Rejected | RemoteError, authorization: Sequence[bytes], nonce: str | None, *, algs: Sequence[str]
@@ -86,6 +88,8 @@ class Challenges:
         if row.error == "use_dpop_nonce" and nonce is not None:
             headers["DPoP-Nonce"] = nonce
         members = {} if error.reason is Reason.TOKEN_MISSING else {"error": row.error}
+        if details.get("error_uri") is not None:
+            members["error_uri"] = str(details["error_uri"])
         body = json.dumps({**members, "error_description": self._description(error)}).encode()
         return Denied(status, headers, body, row.error, error.reason)
 
@@ -96,7 +100,8 @@ class Challenges:
         if error.reason is Reason.TOKEN_MISSING:
             return {"scope": error.expected or None}
         scope = error.expected if error.reason is Reason.SCOPE_INSUFFICIENT else None
-        return {"error": row.error, "description": self._description(error), "scope": scope}
+        page = self.page if error.reason in (Reason.TOKEN_API_KEY, Reason.TOKEN_API_KEY_ENDED) else None
+        return {"error": row.error, "description": self._description(error), "scope": scope, "error_uri": page}
 
     def _description(self, error: Rejected) -> str:
         row = error.reason.value

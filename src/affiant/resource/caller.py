@@ -29,12 +29,13 @@ class Caller(Value, frozen=True):
         client_id: the client.
         sub: the subject; of a service the same as its client_id.
         scopes: the granted scopes.
-        token_id: the token's jti, for logs.
+        token_id: the token's jti, for logs; empty for a caller with an API key.
         claims: all claims of the token.
         next_nonce: for the header DPoP-Nonce of the response, if the proof had an older one (RFC 9449 section 8.2).
+        notices: more headers for the response: of an API key, when keys end (RFC 8594).
     """
 
-    HIDDEN: ClassVar[frozenset[str]] = frozenset({"claims", "next_nonce"})
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"claims", "next_nonce", "notices"})
 
     client_id: str
     sub: str
@@ -42,6 +43,7 @@ class Caller(Value, frozen=True):
     token_id: str
     claims: dict[str, Any]
     next_nonce: str | None = None
+    notices: tuple[tuple[str, str], ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Caller) and self._compared() == other._compared()
@@ -102,7 +104,7 @@ class Caller(Value, frozen=True):
 def headers_of(caller: Caller) -> dict[str, str]:
     """Return the headers that the response to this caller needs: a response with a nonce must not be cached."""
     if caller.next_nonce is None:
-        return {}
+        return dict(caller.notices)
     return {"DPoP-Nonce": caller.next_nonce, "Cache-Control": "no-store"}
 
 

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.errors.reasons import Reason
@@ -25,6 +25,7 @@ from affiant.oauth.resource_request import Proved, Rules, Scope
 from affiant.resource import waiting
 from affiant.resource.answers import Challenges, Denied
 from affiant.resource.caller import Caller
+from affiant.resource.credentials.api_keys import ApiKeys
 from affiant.resource.diagnosis.counts import Counts
 from affiant.resource.issuer import introspect
 from affiant.resource.issuer.introspect import Introspected
@@ -34,6 +35,13 @@ from affiant.resource.metadata import Published, ResourceMetadata, publish
 from affiant.resource.replays.claims import Claims
 from affiant.resource.replays.store import ReplayStore
 from affiant.resource.waiting import Steps
+
+
+class Presented(NamedTuple):
+    """The credentials in a request: every value of the headers that have them."""
+
+    authorization: tuple[bytes, ...]
+    api_keys: tuple[bytes, ...]
 
 
 class Checks:
@@ -50,6 +58,7 @@ class Checks:
         challenges: Challenges,
         clock: Callable[[], float],
         replays: ReplayStore | None = None,
+        api_keys: ApiKeys | None = None,
     ) -> None:
         self.issuer: str = rules.issuer
         self.audience: str = rules.audience
@@ -59,7 +68,7 @@ class Checks:
         self._trusted = {one.accepted.issuer: one for one in trusted}
         self._only = trusted[0] if len(trusted) == 1 else None
         self._opaque = next((one for one in trusted if one.introspected and one.introspected.is_for_opaque), None)
-        self._clock = clock
+        self._clock, self._api_keys = clock, api_keys
         self._seen = Seen[Trusted]()
         self._counts = Counts()
         self._admit = resource_request.admit
@@ -71,6 +80,17 @@ class Checks:
     def schemes(self) -> tuple[str, ...]:
         """The schemes of the Authorization header that this API takes: ``Bearer`` and ``DPoP``, or ``DPoP`` alone."""
         return self._rules.schemes
+
+    @property
+    def header_names(self) -> tuple[str, ...]:
+        """The names of the headers that a check reads, in lower case."""
+        more = (self._api_keys.header,) if self._api_keys is not None else ()
+        return (*resource_request.READ, *more)
+
+    def presented(self, scope: Scope) -> Presented:
+        """Return the credentials in a request."""
+        authorization = tuple(value for name, value in scope["headers"] if name == b"authorization")
+        return Presented(authorization, self._api_keys.values(scope["headers"]) if self._api_keys is not None else ())
 
     async def check(
         self,
@@ -147,7 +167,9 @@ class Checks:
         Returns:
             The caller, or the whole response for a request that is refused.
         """
-        return self.check_scope_sync(resource_request.from_environ(environ), need, certificate=certificate)
+        return self.check_scope_sync(
+            resource_request.from_environ(environ, self.header_names), need, certificate=certificate
+        )
 
     def check_scope_sync(
         self, scope: Scope, need: Needed | Need = (), *, certificate: Certificate | None = None
@@ -248,10 +270,29 @@ class Checks:
         authorization, proved = resource_request.read(scope, base=self.url)
         try:
             resource_request.check_query(scope.get("query_string", b""), authorization)
+            if self._api_keys is not None:
+                return (yield from self._check_with_keys(self._api_keys, scope, wanted, certificate))
             return (yield from self._check(authorization, wanted, proved, certificate or self._find_certificate(scope)))
         except (Rejected, RemoteError) as error:
             self._counts.refuse(error)
             return self.deny(error, authorization)
+
+    def _check_with_keys(
+        self, api_keys: ApiKeys, scope: Scope, wanted: Need, certificate: Certificate | None
+    ) -> Steps[Caller]:
+        """Check a request of a client that may still have an API key."""
+        authorization, proved = resource_request.read(scope, base=self.url)
+        values, now = api_keys.values(scope["headers"]), self._clock()
+        caller = api_keys.admit(values, authorization, issuer=self.issuer, now=now)
+        if caller is None:
+            found = certificate or self._find_certificate(scope)
+            caller = yield from self._check(authorization, wanted, proved, found)
+            api_keys.count(caller.client_id, "both" if values else "token", now)
+            return caller
+        if not wanted.is_met_by(caller.scopes):
+            raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=wanted.text)
+        self._counts.accepted += 1
+        return caller
 
     def _find_certificate(self, scope: Scope) -> Certificate | None:
         peer = scope["client"][0] if scope.get("client") else None

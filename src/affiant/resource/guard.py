@@ -16,6 +16,7 @@ from affiant.oauth import bearer
 from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import AnyOf, Needed
 from affiant.resource import frameworks, options
+from affiant.resource.credentials.api_keys import ApiKeys
 from affiant.resource.diagnosis.diagnosed import Diagnosed
 from affiant.resource.frameworks import asgi, wsgi
 from affiant.resource.frameworks.forward_auth import ForwardAuth
@@ -68,6 +69,7 @@ class Guard(Diagnosed):
             client, which it calls each time that it connects.
         clock: seconds since the epoch.
         leeway: seconds by which the clocks of the issuer and this API may differ, at most 300.
+        api_keys: API keys that are taken next to tokens, until every client has tokens.
         development: True sends callers the reason of a refusal; otherwise only the log has it.
 
     Raises:
@@ -94,9 +96,9 @@ class Guard(Diagnosed):
         http: Http | None = None,
         clock: Callable[[], float] = time.time,
         leeway: int = LEEWAY,
+        api_keys: ApiKeys | None = None,
         development: bool = False,
     ) -> None:
-        # The arguments by name: affiant.testing makes the guard again with other ones.
         self._made_with = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         issuers = trust.parse(issuer, algorithms=algorithms, revocations=revocations, introspection=introspection)
         audiences = options.check_audiences(audience)
@@ -109,9 +111,10 @@ class Guard(Diagnosed):
             url=options.base(url),
             proxies=options.proxies(certificate_proxies, certificate_header),
             published=published,
-            challenges=options.challenges(rules, realm, published, is_development=development),
+            challenges=options.challenges(rules, realm, published, api_keys, is_development=development),
             clock=clock,
             replays=options.check_store(replays),
+            api_keys=options.check_api_keys(api_keys, rules),
         )
 
     @contextmanager
@@ -121,7 +124,7 @@ class Guard(Diagnosed):
         Routes and middleware keep this object, and what it publishes stays. What it knows of its issuer is put away,
         and is back at the end.
         """
-        issuer = trust.faked(self._made_with["issuer"])
+        issuer = trust.faked(self._made_with["issuer"])  # made with: the arguments by name
         before, made = self.__dict__, Guard(**{**self._made_with, "issuer": issuer, **options})
         self.__dict__ = {**before, **made.__dict__, **_published(before)}
         try:

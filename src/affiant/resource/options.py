@@ -11,6 +11,7 @@ from affiant.oauth.binding.dpop import Nonces, normalise
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.oauth.resource_request import Rules
 from affiant.resource.answers import Challenges
+from affiant.resource.credentials.api_keys import ApiKeys
 from affiant.resource.metadata import Published
 from affiant.resource.replays.store import ReplayStore
 
@@ -28,12 +29,27 @@ def check_audiences(audience: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(given))
 
 
-def challenges(rules: Rules, realm: str | None, published: Published | None, *, is_development: bool) -> Challenges:
+def check_api_keys(api_keys: ApiKeys | None, rules: Rules) -> ApiKeys | None:
+    """Attack: a key works for any sender that has it, so it would undo that tokens must be bound."""
+    if api_keys is not None and bearer.BEARER not in rules.schemes:
+        raise ConfigError('api_keys= and dpop="required" exclude each other: an API key is bound to nothing')
+    return api_keys
+
+
+def challenges(
+    rules: Rules,
+    realm: str | None,
+    published: Published | None,
+    api_keys: ApiKeys | None = None,
+    *,
+    is_development: bool,
+) -> Challenges:
     if realm is not None and not isinstance(realm, str):
         raise ConfigError(f"realm= is a str, not {type(realm).__name__}")
     if not isinstance(is_development, bool):  # the text "false" of an environment variable must not turn it on
         raise ConfigError(f"development= is True or False, not {is_development!r}")
-    return Challenges(rules, realm or rules.audience, published, is_development=is_development)
+    page = api_keys.page if api_keys is not None else None
+    return Challenges(rules, realm or rules.audience, published, is_development=is_development, page=page)
 
 
 def check_leeway(seconds: int) -> int:

@@ -74,7 +74,7 @@ class GuardMiddleware:
         if isinstance(found, Denied):
             await deny(found, scope, send)
             return
-        await self._app(scope, receive, with_next_nonce(scope, send) if found.next_nonce else send)
+        await self._app(scope, receive, with_next_nonce(scope, send) if headers_of(found) else send)
 
     def _find(self, scope: Scope) -> Need | Denied | None:
         full_path, raw_path = scope["path"], scope.get("raw_path") or b""

@@ -63,7 +63,7 @@ class Required:
         return self._refuse()
 
     def _refuse(self) -> Response | None:
-        scope = resource_request.from_environ(request.environ)
+        scope = resource_request.from_environ(request.environ, self._guard.header_names)
         found = checked.check_sync(self._guard, scope, self._need, request.environ)
         if isinstance(found, Denied):
             return Response(found.body, found.status, found.headers)

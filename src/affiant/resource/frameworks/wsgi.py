@@ -57,7 +57,7 @@ class GuardWsgiMiddleware:
         published = self._guard.published
         if published is not None and published.path in (path, full_path):
             return _respond(start_response, *published.answer_text(method))
-        scope = resource_request.from_environ(environ)
+        scope = resource_request.from_environ(environ, self._guard.header_names)
         need = self._find_need(method, path, scope["raw_path"].decode("latin-1"), full_path)
         if need is PUBLIC:
             return self._app(environ, start_response)

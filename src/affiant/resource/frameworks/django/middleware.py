@@ -77,7 +77,7 @@ class GuardMiddleware:
         if published is not None and published.path in (request.path_info, request.path):
             status, headers, body = published.answer_text(request.method)
             return HttpResponse(body, status=status, headers=headers)
-        raw_path: bytes = requests.scope_of(request).get("raw_path") or b""
+        raw_path: bytes = requests.scope_of(self._guard, request).get("raw_path") or b""
         need = self._find_need(request.method, request.path_info, raw_path.decode("latin-1"), request.path)
         return requests.refuse(request, need) if isinstance(need, Denied) else need
 

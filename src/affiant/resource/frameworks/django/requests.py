@@ -17,20 +17,20 @@ from affiant.resource.frameworks.checked import Marks
 
 async def check(guard: Checks, request: HttpRequest, need: Need) -> Caller | Denied:
     """Check a request with an event loop. A caller is then in ``request.caller``."""
-    return _keep(request, await checked.check(guard, scope_of(request), need, _marks(request)))
+    return _keep(request, await checked.check(guard, scope_of(guard, request), need, _marks(request)))
 
 
 def check_sync(guard: Checks, request: HttpRequest, need: Need) -> Caller | Denied:
     """Check a request, as `check` does, in a thread without an event loop."""
-    return _keep(request, checked.check_sync(guard, scope_of(request), need, _marks(request)))
+    return _keep(request, checked.check_sync(guard, scope_of(guard, request), need, _marks(request)))
 
 
-def scope_of(request: HttpRequest) -> Scope:
+def scope_of(guard: Checks, request: HttpRequest) -> Scope:
     if not isinstance(request, ASGIRequest):
         # Django has decoded these two, which have a character for each byte in WSGI (PEP 3333).
         decoded = {"SCRIPT_NAME": request.META.get("SCRIPT_NAME", ""), "PATH_INFO": request.path_info}
         paths = {name: path.encode("utf-8").decode("latin-1") for name, path in decoded.items()}
-        return resource_request.from_environ({**request.META, **paths})
+        return resource_request.from_environ({**request.META, **paths}, guard.header_names)
     # Django's own test client has a str here.
     return {**request.scope, "query_string": request.META["QUERY_STRING"].encode()}
 
