@@ -72,7 +72,7 @@ class Child:
 
     @classmethod
     def fork(cls, folder: Path, *words: str, name: str, **environment: str) -> Self:
-        """`affiant WORDS`, without waiting for Python and its imports."""
+        """A program that forked.py knows, without waiting for Python and its imports."""
         out, err = (folder / f"{name}.{stream}" for stream in ("out", "err"))
         return cls(folder, forked.start(folder, words, _environment(folder, environment), out, err), name)
 
@@ -199,7 +199,7 @@ class Server:
         words += ["--issuer", self.issuer] if self.path else []
         # What another program or the loader of Python is to see takes a start of Python, and so do several workers.
         if self.workers == 1 and not self.prefix and all(name.startswith("AFFIANT_") for name in self.environment):
-            self.child = Child.fork(self.folder, *words, name="server", **self.environment)
+            self.child = Child.fork(self.folder, "affiant", *words, name="server", **self.environment)
         else:
             self.child = Child.start(self.folder, *self.prefix, *AFFIANT, *words, name="server", **self.environment)
         return self.child
@@ -244,10 +244,13 @@ def children(pid: int) -> list[int]:
 
 def uvicorn(folder: Path, app: str, port: int, *words: str, **environment: str) -> Child:
     """Start an application of APPS, and wait until it listens."""
-    command = ("-m", "uvicorn", "--factory", f"{app}:build", "--app-dir", str(APPS), "--port", str(port))
-    child = Child.start(
-        folder, sys.executable, *command, "--log-level", "warning", *words, name=f"{app}-{port}", **environment
-    )
+    application = (f"{app}:build", "--app-dir", str(APPS), "--port", str(port))
+    command = ("uvicorn", "--factory", *application, "--log-level", "warning", *words)
+    name = f"{app}-{port}"
+    if "--workers" in words:
+        child = Child.start(folder, sys.executable, "-m", *command, name=name, **environment)
+    else:
+        child = Child.fork(folder, *command, name=name, **environment)
     try:
         return child.until_listening(port)
     except BaseException:

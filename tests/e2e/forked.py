@@ -11,12 +11,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tests.forks import Fork
+from uvicorn.main import main as uvicorn
 
-from affiant.cli.main import main
+from affiant.cli.main import main as affiant
 
+PROGRAMS: dict[str, Callable[[list[str]], object]] = {"affiant": affiant, "uvicorn": uvicorn}
 _EVENTS, _MARK = frozenset({"open", "os.rename", "os.link", "os.remove"}), "kept."
 
 
@@ -52,13 +53,14 @@ def run(
 
 
 def start(folder: Path, words: tuple[str, ...], environment: Mapping[str, str], out: Path, err: Path) -> Fork:
-    """`affiant WORDS` in a session of its own, with an empty standard input; its output is added to files."""
+    """A program of PROGRAMS, in a session of its own, with an empty standard input; its output is added to files."""
     return Fork(_session, str(folder), words, dict(environment), (os.devnull, str(out), str(err)))
 
 
-def _session(*arguments: Any) -> None:
+def _session(folder: str, words: tuple[str, ...], environment: dict[str, str], paths: tuple[str, str, str]) -> None:
     os.setsid()
-    _command(*arguments)
+    _enter(folder, words, environment, paths)
+    PROGRAMS[words[0]](list(words[1:]))
 
 
 def _command(
@@ -66,21 +68,26 @@ def _command(
     words: tuple[str, ...],
     environment: dict[str, str],
     paths: tuple[str, str, str],
-    killed_at: int | None = None,
+    killed_at: int | None,
 ) -> None:
+    _enter(folder, ("affiant", *words), environment, paths)
+    if killed_at is not None:
+        sys.addaudithook(_killer(killed_at))
+    affiant(list(words))
+
+
+def _enter(folder: str, words: tuple[str, ...], environment: dict[str, str], paths: tuple[str, str, str]) -> None:
+    """Take what a process has from its start: folder, environment, arguments, streams."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = ["affiant", *words]
+    sys.argv = [*words]
     for number, path in enumerate(paths):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), number)
     # Anew: what the server has knows what its own streams were.
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process lives
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
-    if killed_at is not None:
-        sys.addaudithook(_killer(killed_at))
-    main(list(words))
 
 
 def _killer(at: int) -> Callable[[str, tuple[object, ...]], None]:
