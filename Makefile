@@ -28,7 +28,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_i
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test tests quick lint demo soak interop bench counts docs lock clean
+.PHONY: help venv test tests quick lint imports types public-types demo soak interop bench counts docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,12 +64,19 @@ lint: $(READY) ## ruff, import-linter, mypy, basedpyright
 	@echo "· ruff"
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet || { echo "Not formatted: run $(BIN)/ruff format" >&2; exit 1; }
-	@echo "· import-linter"
-	@report=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$report" >&2; exit 1; }
-	@echo "· mypy"
-	@$(BIN)/mypy --no-error-summary
-	@echo "· basedpyright: the types of the public API"
-	@$(BIN)/python -m tests.public_types
+	@$(MAKE) --no-print-directory --jobs=3 imports types public-types
+
+# Next to each other, for each keeps one processor busy. Each says at its end what it found.
+CHECK = @report=$$($(1) 2>&1) || { printf '· %s\n%s\n' "$(2)" "$$report" >&2; exit 1; }; echo "· $(2)"
+
+imports: $(READY)
+	$(call CHECK,$(BIN)/lint-imports --no-logo --no-cache,import-linter)
+
+types: $(READY)
+	$(call CHECK,$(BIN)/mypy --no-error-summary,mypy)
+
+public-types: $(READY)
+	$(call CHECK,$(BIN)/python -m tests.public_types,basedpyright: the types of the public API)
 
 demo: $(READY) ## the full flow on this machine (ARGS="..." is passed to affiant demo)
 	@$(BIN)/affiant demo $(ARGS)
