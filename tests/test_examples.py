@@ -19,10 +19,10 @@ def pages() -> list[Path]:
 @pytest.fixture(scope="module")
 def named() -> set[str]:
     """The ends of paths that tests have in their code; a docstring does not read a page."""
-    return {word for path in (REPO / "tests").rglob("*.py") if path != Path(__file__) for word in _words(path)}
+    return {word for path in (REPO / "tests").rglob("*.py") if path != Path(__file__) for word in words(path)}
 
 
-def _words(path: Path) -> Iterator[str]:
+def words(path: Path) -> Iterator[str]:
     text = path.read_text("utf-8")
     if ".md" not in text:
         return

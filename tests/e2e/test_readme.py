@@ -31,25 +31,35 @@ class Reader:
 
     def types(self, line: str, *, warned: str = "") -> str:
         """Run a line of the shell; what it printed. It may warn with these words, and with no others."""
-        line = self._adapted(line)
-        shell = ("bash", "-c", f"source .venv/bin/activate && {line.removesuffix('&')}")
-        if line.endswith("&"):
-            self.running.append(self._launch(*shell, AFFIANT_PORT=self._ports[SERVER]))
-            port = int(self._ports[API] if "uvicorn" in line else self._ports[SERVER])
-            self.running[-1].until(lambda: _is_open(port))
+        done = self._run(self.adapted(line))
+        if done is None:
             return ""
-        done = subprocess.run(shell, cwd=self._folder, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, (line, done.stdout, done.stderr)
         assert not done.stderr or (warned and done.stderr.startswith(warned)), (line, done.stderr)
         return done.stdout
+
+    def says(self, line: str) -> str:
+        """Run a line of the shell; all that it printed, also where it failed."""
+        done = self._run(self.adapted(line))
+        return done.stdout.replace("\r", "") + done.stderr if done is not None else ""
+
+    def _run(self, line: str) -> subprocess.CompletedProcess[str] | None:
+        """Run a line of the shell, or start it and wait until it listens."""
+        shell = ("bash", "-c", f"source .venv/bin/activate && {line.removesuffix('&')}")
+        if not line.endswith("&"):
+            return subprocess.run(shell, cwd=self._folder, capture_output=True, text=True, check=False, timeout=60)
+        self.running.append(self._launch(*shell, AFFIANT_PORT=self._ports[SERVER]))
+        port = int(self._ports[API] if "uvicorn" in line else self._ports[SERVER])
+        self.running[-1].until(lambda: _is_open(port))
+        return None
 
     def writes(self, snippet: str) -> None:
         """Save a snippet under the name in its first line."""
         name = re.match(r"# (\w+\.py)\n", snippet)
         assert name is not None, snippet
-        (self._folder / name[1]).write_text(self._adapted(snippet), "utf-8")
+        (self._folder / name[1]).write_text(self.adapted(snippet), "utf-8")
 
-    def _adapted(self, text: str) -> str:
+    def adapted(self, text: str) -> str:
         for documented, free in self._ports.items():
             text = text.replace(documented, free)
         return text
