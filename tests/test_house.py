@@ -84,6 +84,7 @@ BUNDLES = {
     "server/console/rendering.py render **values": TEMPLATE,
     "server/console/view.py show **values": TEMPLATE,
     "cli/operations/audit.py export **_": CLICK,
+    "cli/operations/audit.py run **options": CLICK,
     "cli/operations/console/group.py link **options": CLICK,
     "cli/operations/console/user.py update **options": CLICK,
     "cli/operations/records.py run **options": CLICK,

@@ -39,6 +39,8 @@ from affiant.server.registry.federation.keys import TrustKeys
 from affiant.server.registry.key_cache import Fetch
 from affiant.server.registry.late_fetch import LateFetcher
 from affiant.server.registry.remote_keys import RemoteKeys
+from affiant.server.request.audit import retention
+from affiant.server.request.audit.retention import Retention
 from affiant.server.request.background import Background, Piece, Write
 from affiant.server.request.counting import budgets
 from affiant.server.request.counting.budgets import Budgets
@@ -279,7 +281,15 @@ class _Parts:
             ("signature", self.signers.prove, PROVE_SECONDS),
             ("hints", self.inquiry.work, hints.SECONDS),
             ("feeds", partial(_look_at_feeds, self.directory, self.feeds), LOOK_SECONDS),
+            *self._retention(),
         ]
+
+    def _retention(self) -> list[Piece]:
+        seconds, folder = self.options.audit
+        if not seconds:
+            return []
+        parts = retention.Parts(self.issuer, self.store, self.master_key, self.vault, folder, self.clock)
+        return [(retention.NAME, partial(Retention(parts).keep, seconds), retention.LOOK_SECONDS)]
 
     def admin(self, settings: Sequence[Setting], obstacles: Callable[[], Awaitable[list[str]]]) -> AdminContext:
         """Return the parts that the admin API works with."""

@@ -50,11 +50,16 @@ WRONG: dict[str, tuple[str, str]] = {
     "failure_rate": ("nan", "write a number from 0.0001 to 1000000000, not 'nan'"),
     "token_burst": ("-1", "write a whole number from 0 to 1000000000, not '-1'"),
     "token_rate": ("0", "write a number from 0.0001 to 1000000000, not '0'"),
+    "audit_keep": ("90", "write 90d, 12w or 36h"),
+    "audit_archive": ("", "write a path"),
     "access_token_lifetime": ("10m", "write a whole number from 10 to 3600, not '10m'"),
 }
 # Given on the command line, what click makes of them first is a path.
 pytestmark = pytest.mark.usefixtures("no_settings")
-PATHS = {"data", "master_key_file", "tls_cert", "tls_key", "tls_client_ca", "pkcs11_module", "pkcs11_pin_file"}
+PATHS = {
+    *("data", "master_key_file", "audit_archive", "tls_cert", "tls_key", "tls_client_ca"),
+    *("pkcs11_module", "pkcs11_pin_file"),
+}
 OPTIONS = {"database", "issuer", "host", "port", "workers", "signing_alg"}
 
 

@@ -93,7 +93,9 @@ def _of_trace(trace_id: str, chosen: Settings) -> Explanation:
     async def work(store: Store, explainer: Explainer) -> Explanation:
         record = await store.audit_log.find(trace_id)
         if record is None:
-            raise NotFound(f"the audit log in {shown_place(chosen)} has no request with the trace_id {trace_id}")
+            base = await store.audit_log.base()
+            older = f"; records until {instant(base.at)} are archived" if base.number else ""
+            raise NotFound(f"the audit log in {shown_place(chosen)} has no request with the trace_id {trace_id}{older}")
         return await explainer.explain_record(record)
 
     return _with_explainer(chosen, work)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -18,17 +19,19 @@ from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.data import check_data, load_key
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.operations import records
+from affiant.cli.operations.archives.archive import archive
+from affiant.cli.operations.archives.verifying import Chain, Checked
 from affiant.cli.operations.records import ALL, Selection, selection_options
 from affiant.cli.output import Listing, instant, is_json, print_json, show, show_list
-from affiant.errors import ConfigError, RemoteError
+from affiant.errors import RemoteError
 from affiant.server.keys import key_source
-from affiant.server.keys.master_key import MasterKey
 from affiant.server.settings import Settings
 from affiant.storage.entries import AuditHead, AuditRow
 from affiant.storage.history import audit_chain
-from affiant.storage.history.audit_chain import Broken, Damage, Verification
+from affiant.storage.history.audit_chain import Broken, Damage
 from affiant.storage.records import NotFound
 from affiant.system.text import printable
+from affiant.system.values import Value
 
 _BLOCK = 1 << 16
 _TRACE = re.compile(r"[A-Za-z0-9_-]{12}")
@@ -57,44 +60,141 @@ def audit() -> None:
     """
 
 
+audit.add_command(archive)
+
+
+class _Wanted(Value, frozen=True):
+    """What to verify."""
+
+    files: tuple[Path, ...]
+    log: bool
+    gaps: bool
+    expect: AuditHead | None
+    key: tuple[str, ...]
+
+
+def _wanted(command: Callable[..., Any]) -> Callable[..., Any]:
+    @click.argument("files", metavar="[FILE]...", type=FILE, nargs=-1)
+    @click.option("--log", is_flag=True, help="the log must go on where the last FILE ends")
+    @click.option("--gaps", is_flag=True, help="FILE is a selection (--since, --client ...): records are missing")
+    @click.option("--expect", type=_Head(), metavar="NUMBER:LINK", help="a head that `affiant audit head` printed")
+    @click.option("--key", multiple=True, metavar="THUMBPRINT", help="only this key may have signed; can be repeated")
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        given = {name: options.pop(name) for name in _Wanted.__struct_fields__}
+        return command(*arguments, wanted=_Wanted(**given), **options)
+
+    return run
+
+
 @audit.command()
-@click.argument("file", type=FILE, required=False)
-@click.option("--expect", type=_Head(), metavar="NUMBER:LINK", help="a head that `affiant audit head` printed earlier")
-@click.option("--gaps", is_flag=True, help="FILE is a selection (--since, --client ...): records are missing from it")
+@_wanted
 @admin_options
-def verify(file: Path | None, expect: AuditHead | None, gaps: bool, place: Place) -> int:
+def verify(wanted: _Wanted, place: Place) -> int:
     """Check the chain of records.
 
-    It names the first record that was edited, deleted, inserted or moved, in the log of the data folder or in FILE, an
-    export. Exit code 0: the chain is intact. 1: it is broken.
+    It names the first record that was edited, deleted, inserted or moved, in the log of the data folder or in each
+    FILE, an archive or an export. Several are verified as one chain; with --log the log must go on where they end. Exit
+    code 0: the chain is intact. 1: it is broken.
 
     The chain is keyed with the master key: an attacker who can write the database but does not have that key cannot
     hide a change. The records alone cannot show that the newest ones were cut off. That is noticed as long as the
     database remembers the highest number it gave; to be sure, save the head elsewhere, and pass it with --expect.
 
+    Without the master key only the signature of an archive is verified: say with --key which key it must be.
+
     \b
     affiant audit verify
     affiant audit verify --expect 1204:9f86d081...
+    affiant audit verify affiant-data/audit-archive/*.gz --log
     affiant audit verify audit.jsonl
     """
-    if gaps and file is None:
-        raise click.UsageError("--gaps needs a FILE: the log itself has no gaps")
+    files = wanted.files
+    if wanted.gaps and (len(files) != 1 or wanted.log):
+        raise click.UsageError("--gaps needs one FILE: the log itself has no gaps")
+    if wanted.log and not files:
+        raise click.UsageError("--log goes with FILE: without one the log is verified")
     try:
-        if file is None:
-            head = _verify_log(place, expect)
-        else:
-            _require_key(place.chosen)
-            head = _verify_file(file, load_key(place.chosen), expect, _resumed if gaps else Verification.feed)
+        found = _verify_files(wanted, place) if files else _Verified(_verify_log(place, wanted.expect))
     except Broken as broken:
         return _show_broken(broken)
-    what = f"the chain is intact, {head.number} records" if not gaps else "no record of the selection was changed"
-    lines = [f"{what}; head {audit_chain.build_head(head)}"]
-    if expect is None:
-        lines.append("Records cut off the end show only against a head that was saved before: see --expect.")
-    members = {"number": head.number, "link": head.link.hex(), "head": audit_chain.build_head(head)}
     with _quietly():
-        show({**members, "expected": expect is not None}, *lines)
+        show(_verified_members(found, wanted), *_verified_lines(found, wanted))
     return 0
+
+
+class _Verified(NamedTuple):
+    head: AuditHead
+    files: Sequence[Checked] = ()
+    is_keyed: bool = True
+
+
+def _verify_files(wanted: _Wanted, place: Place) -> _Verified:
+    chosen = place.chosen
+    is_keyed = key_source.find(chosen.data, chosen.master_key_file).exists
+    if wanted.log or wanted.expect is not None or wanted.gaps:
+        _require_key(chosen)
+    chain = Chain(
+        load_key(chosen).audit if is_keyed else None,
+        # With the log, only it knows whether it has the record.
+        expected=None if wanted.log else wanted.expect,
+        thumbprints=wanted.key,
+        gaps=wanted.gaps,
+    )
+    chain.read(wanted.files)
+    head = chain.finish()
+    return _Verified(_go_on(place, head, wanted) if wanted.log else head, chain.files, is_keyed)
+
+
+def _go_on(place: Place, end: AuditHead, wanted: _Wanted) -> AuditHead:
+    """Verify that the log goes on after this record, which is in it or the last before it."""
+    try:
+        head = _verify_log(place, end)
+    except Broken as broken:
+        if broken.damage is not Damage.ARCHIVED:
+            raise
+        message = f"{broken}; the files that were given end at record {end.number}: the next one is missing"
+        raise Broken(message, damage=Damage.DELETED, number=end.number + 1) from None
+    if wanted.expect is not None:
+        _verify_log(place, wanted.expect)
+    return head
+
+
+def _verified_members(found: _Verified, wanted: _Wanted) -> dict[str, Any]:
+    head = found.head
+    members = {"number": head.number, "link": head.link.hex(), "head": audit_chain.build_head(head)}
+    files = [
+        {
+            "file": str(file.path),
+            "first": file.first,
+            "last": file.last.number,
+            "thumbprint": file.key.thumbprint if file.key else None,
+            "sha256": file.sha256 or None,
+        }
+        for file in found.files
+    ]
+    return {**members, "expected": wanted.expect is not None, "chain": found.is_keyed, "files": files}
+
+
+def _verified_lines(found: _Verified, wanted: _Wanted) -> list[str]:
+    lines = [
+        f"{file.path}: records {file.first} to {file.last.number}, signed by {file.key.thumbprint}"
+        for file in found.files
+        if file.key is not None
+    ]
+    if not found.is_keyed:
+        which = "the keys are those that were given" if wanted.key else "compare each with a thumbprint kept elsewhere"
+        lines.append(f"each file is as it was signed: {which}. Not verified without the master key: the chain")
+        return lines
+    what = (
+        "no record of the selection was changed" if wanted.gaps else f"the chain is intact, {found.head.number} records"
+    )
+    lines.append(f"{what}; head {audit_chain.build_head(found.head)}")
+    if found.files and found.files[0].first > 1 and not wanted.gaps:
+        lines.append(f"Records 1 to {found.files[0].first - 1} are in none of the files.")
+    if wanted.expect is None:
+        lines.append("Records cut off the end show only against a head that was saved before: see --expect.")
+    return lines
 
 
 @audit.command()
@@ -208,28 +308,6 @@ def _verify_log(place: Place, expected: AuditHead | None) -> AuditHead:
     except ValueError:
         raise RemoteError(f"{place.url} reports on its log in terms that this version does not know") from None
     raise Broken(found["message"] or damage.value, damage=damage, number=found["number"], trace_id=found["trace_id"])
-
-
-def _verify_file(
-    file: Path, key: MasterKey, expected: AuditHead | None, feed: Callable[[Verification, AuditRow, bytes], None]
-) -> AuditHead:
-    verification = Verification(key.audit, expected=expected)
-    try:
-        with file.open("rb") as lines:
-            for place, line in enumerate(lines, 1):
-                try:
-                    row, previous = audit_chain.parse_line(line)
-                except ValueError as error:
-                    raise ConfigError(f"{file}:{place} is not a line of an export: {error}") from None
-                feed(verification, row, previous)
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    return verification.finish()
-
-
-def _resumed(verification: Verification, row: AuditRow, previous: bytes) -> None:
-    verification.resume(row, previous)
-    verification.feed(row, previous)
 
 
 def _check_log(place: Place) -> None:

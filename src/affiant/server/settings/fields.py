@@ -22,6 +22,8 @@ from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.registration import software_statement
 from affiant.server.registry import profiles
 from affiant.server.registry.addresses import parse_allowed
+from affiant.server.request.audit.archiving.folder import Folder
+from affiant.server.request.audit.archiving.keeping import Keep, parse_keep
 from affiant.server.request.certificate import Certificates
 from affiant.server.settings.options import Options
 
@@ -178,6 +180,12 @@ class Settings(BaseModel):
     log_level: Literal["warning", "info"] = Field(
         default="info", description="info: a line for each decision; warning: for refusals and faults"
     )
+    audit_keep: Annotated[str, _accepted_by(parse_keep)] = Field(
+        default="", description="how long audit records stay in the database, such as 90d; default: for ever"
+    )
+    audit_archive: Path | None = Field(
+        default=None, description="folder of older audit records; default: audit-archive in the data folder"
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -190,7 +198,16 @@ class Settings(BaseModel):
         return value
 
     @field_validator(
-        *("data", "master_key_file", "tls_cert", "tls_key", "tls_client_ca", "pkcs11_module", "pkcs11_pin_file"),
+        *(
+            "data",
+            "master_key_file",
+            "audit_archive",
+            "tls_cert",
+            "tls_key",
+            "tls_client_ca",
+            "pkcs11_module",
+            "pkcs11_pin_file",
+        ),
         mode="before",
     )
     @classmethod
@@ -313,7 +330,13 @@ class Settings(BaseModel):
             mtls_url=self.mtls_url,
             exchange_depth=self.exchange_depth,
             transaction_tokens=self.transaction_tokens,
+            audit=Keep(parse_keep(self.audit_keep), self.archives),
         )
+
+    @property
+    def archives(self) -> Folder:
+        """The folder of older audit records."""
+        return Folder(self.audit_archive or self.data / "audit-archive", is_own=self.audit_archive is None)
 
     @property
     def forwarding(self) -> list[str]:

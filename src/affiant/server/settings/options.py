@@ -12,6 +12,7 @@ from affiant.server.keys.calendar import Calendar
 from affiant.server.published.revocations import MAX_WAITING
 from affiant.server.registry import profiles
 from affiant.server.registry.addresses import Allowed
+from affiant.server.request.audit.archiving.keeping import Keep
 from affiant.server.request.certificate import Certificates
 
 
@@ -34,6 +35,7 @@ class Options:
         mtls_url: base of the endpoints that request a certificate, if they have one of their own (RFC 8705 section 5).
         transaction_tokens: ``on`` to issue transaction tokens for APIs that are trust domains, or ``off``.
         exchange_depth: how many actors a token may have (RFC 8693 section 4.1).
+        audit: how long audit records stay in the store, and the folder of older ones.
         fresh_seconds: how long a look at the store is trusted; 0 in tests, where a change must be seen at once.
     """
 
@@ -50,5 +52,6 @@ class Options:
     max_waiting: int = MAX_WAITING
     mtls_url: str | None = None
     exchange_depth: int = delegation.DEPTH
+    audit: Keep = field(default_factory=Keep)
     transaction_tokens: str = "off"
     fresh_seconds: float | None = None

@@ -9,7 +9,7 @@ record of the archive in the log, a list of thumbprints kept elsewhere, or the m
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -190,7 +190,7 @@ class Reading:
         self._finish(line, number, link, (since, until))
 
     def _finish(self, line: bytes, number: int, link: str, times: tuple[float, float]) -> None:
-        if self._stream.read(1):
+        if self._read(self._stream.read, 1):
             raise self._broken("something follows its end", number + 1)
         end, key = self._verified(line, number)
         first = self.header.first
@@ -224,15 +224,18 @@ class Reading:
         return header
 
     def _take(self) -> bytes:
-        try:
-            line = self._stream.readline(_MAX_LINE)
-        except EOFError:
-            line = b""
-        except (OSError, zlib.error) as error:
-            raise self._broken(f"it cannot be read: {error}", 0) from None
+        line = self._read(self._stream.readline, _MAX_LINE)
         if not line.endswith(b"\n"):
             raise self._broken("it was cut off", 0, Damage.CUT)
         return line
+
+    def _read(self, read: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            return read(size)
+        except EOFError:
+            raise self._broken("it was cut off", 0, Damage.CUT) from None
+        except (OSError, zlib.error) as error:
+            raise self._broken(f"it cannot be read: {error}", 0) from None
 
     def _broken(self, what: str, number: int, damage: Damage = Damage.EDITED) -> Broken:
         return Broken(f"{self._path}: {what}", damage=damage, number=max(number, 0))

@@ -45,6 +45,13 @@ _PAUSE_SECONDS = 0.005  # after each piece, at least
 _PAGE = 250  # rows that are read, and deleted, at once
 
 
+class Busy(StoreError):
+    """Another process archives."""
+
+    def __init__(self) -> None:
+        super().__init__(f"another process archives the audit log, or stopped within the last {_LEASE_SECONDS} s")
+
+
 class Due(Value, frozen=True):
     """Records that are old enough, and the times of the first and the last."""
 
@@ -110,6 +117,8 @@ class Retention:
             async for archived in self.archive((self._parts.clock() - seconds) // unit * unit):
                 log.info("archived %d audit records in %s", archived.end.count, archived.path)
             problem = ""
+        except Busy:
+            return
         except Error as error:
             problem = str(error)
             if problem != self._problem:
@@ -129,20 +138,20 @@ class Retention:
         return Due(first, count, since, until)
 
     async def archive(self, before: float) -> AsyncIterator[Archived]:
-        """Archive all records before this instant, a file at a time; nothing while another process does.
+        """Archive all records before this instant, a file at a time.
 
         Raises:
+            Busy: another process does.
             Broken: the chain of the log is broken; nothing of that file is deleted.
             ConfigError: the folder cannot be used, or has another file for these records; nothing is deleted.
             StoreError: the database or the signer failed.
         """
         before = min(before, self._parts.clock())  # or it would archive the records of its own files, without end
+        await self._keep_lease()
         try:
-            while await self._take() is not None:
-                archived = await self._next(before)
-                if archived is None:
-                    return
+            while (archived := await self._next(before)) is not None:
                 yield archived
+                await self._keep_lease()
         finally:
             await self._parts.store.cursors.release(NAME, self._holder)
 
@@ -152,7 +161,7 @@ class Retention:
 
     async def _keep_lease(self) -> None:
         if await self._take() is None:
-            raise StoreError("another process archives the audit log")
+            raise Busy
 
     async def _next(self, before: float) -> Archived | None:
         """Archive one file, or go on with one that a killed process has left."""
@@ -193,7 +202,6 @@ class Retention:
             if is_over:
                 return
             after = page[-1].number
-            await self._keep_lease()
 
     async def _sent(self) -> float:
         cursors = await self._parts.store.cursors.list()
@@ -209,6 +217,7 @@ class Retention:
                 if len(block) > 1 << 18:
                     await slices.thread(partial(file.write, bytes(block)))
                     block.clear()
+                    await self._keep_lease()
             if writing.count:
                 file.write(bytes(block) + end_line(await self._signed(writing)))
         if not writing.count:
@@ -279,6 +288,7 @@ class Retention:
 
     async def _key(self) -> Opened:
         now = self._parts.clock()
+        await signing_keys.ensure(self._parts.store, self._parts.vault, now=int(now))
         line = rules.of_line(await self._parts.store.signing_keys.list(), signing_keys.DEFAULT_LINE)
         key = rules.find_signer(line, now)
         if key is None:

@@ -1,0 +1,1 @@
+"""The files of archived audit records: make, verify and read them."""
