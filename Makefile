@@ -139,6 +139,12 @@ lock: ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" f
 	@$(LOCK_VENV)/bin/uv pip compile docs/requirements.in \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file docs/requirements.lock $(ARGS)
+	@$(LOCK_VENV)/bin/uv pip compile pyproject.toml --extra server --extra postgres --extra metrics \
+		--constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file deploy/container/requirements.lock $(ARGS)
+	@$(LOCK_VENV)/bin/uv pip compile deploy/container/build.in --constraint requirements.lock \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file deploy/container/build.lock $(ARGS)
 	@echo "· requirements.lock: $$(grep -c '==' requirements.lock) packages"
 
 clean: ## remove environments, caches and builds
