@@ -109,6 +109,7 @@ class Retention:
         self._most = most
         self._holder = secrets.token_hex(8)
         self._problem = ""
+        self._taken_at = -math.inf
 
     async def keep(self, seconds: int) -> None:
         """Archive whole days of which every record is older than this. The log and the cursor have failures."""
@@ -147,7 +148,7 @@ class Retention:
             StoreError: the database or the signer failed.
         """
         before = min(before, self._parts.clock())  # or it would archive the records of its own files, without end
-        await self._keep_lease()
+        await self._keep_lease(anew=True)
         try:
             while (archived := await self._next(before)) is not None:
                 yield archived
@@ -159,9 +160,13 @@ class Retention:
         now = int(self._parts.clock())
         return await self._parts.store.cursors.take(NAME, self._holder, now=now, seconds=_LEASE_SECONDS)
 
-    async def _keep_lease(self) -> None:
-        if await self._take() is None:
-            raise Busy
+    async def _keep_lease(self, *, anew: bool = False) -> None:
+        """Prolong the lease now and then: each time is a commit."""
+        now = time.monotonic()
+        if anew or now - self._taken_at > _LEASE_SECONDS / 6:
+            if await self._take() is None:
+                raise Busy
+            self._taken_at = now
 
     async def _next(self, before: float) -> Archived | None:
         """Archive one file, or go on with one that a killed process has left."""
@@ -247,7 +252,8 @@ class Retention:
         last = build_base(end.last, bytes.fromhex(end.link), at=int(end.until), key=key)
         for row in await self._log.export(after=end.last - 1, limit=1):
             _compare(path, last, Place(row.number, row.link))
-        return _Found(end, signer, [step for step in (*steps, last) if step.number > base.number])
+        left = [step for step in steps if base.number < step.number < last.number]
+        return _Found(end, signer, [*left, last])
 
     async def _tell(self, path: Path, found: _Found, digest: bytes) -> None:
         """Append the record of this file to the log, once: the chain then says what the file must be."""
