@@ -71,6 +71,7 @@ GROUPS = {
         "audit": ("operations.audit", "Read, verify and export the audit log."),
         "issued": ("operations.revoke", "List the tokens that were issued."),
         "revoke": ("operations.revoke", "End tokens before they expire."),
+        "master-key": ("operations.master_key", "Show and rotate the master key."),
         "admin": ("operations.admin", "Manage who may administer the server."),
         "console": ("operations.console.group", "Sign people in to the console."),
     },

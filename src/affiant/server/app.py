@@ -24,7 +24,7 @@ from affiant.server.client_auth import stranger
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.explain import hints
 from affiant.server.explain.hints import Inquiry
-from affiant.server.keys import signing_keys
+from affiant.server.keys import rotation, signing_keys
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
@@ -278,6 +278,7 @@ class _Parts:
             ("budgets", self.budgets.look, budgets.LOOK_SECONDS),
             ("history", partial(self.counts.purge, self.clock), PURGE_SECONDS),
             _keeper(self.store, self.vault, self.options.calendar, self.clock),
+            ("master key", self._note_key, rotation.NOTE_SECONDS),
             ("signature", self.signers.prove, PROVE_SECONDS),
             ("hints", self.inquiry.work, hints.SECONDS),
             ("feeds", partial(_look_at_feeds, self.directory, self.feeds), LOOK_SECONDS),
@@ -290,6 +291,9 @@ class _Parts:
             return []
         parts = retention.Parts(self.issuer, self.store, self.master_key, self.vault, folder, self.clock)
         return [(retention.NAME, partial(Retention(parts).keep, seconds), retention.LOOK_SECONDS)]
+
+    async def _note_key(self) -> None:
+        await rotation.note(self.store, self.master_key, int(self.clock()))
 
     def admin(self, settings: Sequence[Setting], obstacles: Callable[[], Awaitable[list[str]]]) -> AdminContext:
         """Return the parts that the admin API works with."""

@@ -16,7 +16,7 @@ from affiant.cli.output import json_option
 from affiant.errors import ConfigError
 from affiant.server import settings
 from affiant.server.keys import key_source
-from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.master_key import SETTING, MasterKey, Rings
 from affiant.server.keys.vault import Vault
 from affiant.server.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
 from affiant.storage.ports import Store
@@ -193,10 +193,24 @@ async def _run(chosen: Settings, key: MasterKey, work: Callable[[Store, MasterKe
     store = open_store(chosen, key)
     await store.open()
     try:
-        await _check_key(store, key)
-        return await work(store, key)
+        opened = key.opened(Rings.parse(await store.settings.get(SETTING)))
+        if opened.audit != key.audit:  # the store must chain with the key of the ring
+            await store.close()
+            store = open_store(chosen, opened)
+            await store.open()
+        await _check_key(store, opened)
+        return await work(store, opened)
     finally:
         await store.close()
+
+
+def find_key(chosen: Settings) -> MasterKey:
+    """Return the master key, with the ring of the database if there is one."""
+
+    async def work(_: Store, key: MasterKey) -> MasterKey:
+        return key
+
+    return with_store(chosen, work) if has_data(chosen) else load_key(chosen)
 
 
 def create_folder(chosen: Settings) -> None:
@@ -228,8 +242,9 @@ def check_mark(mark: str, key: MasterKey) -> None:
     """Reject a master key that did not leave this mark in a database."""
     if mark != _mark(key):
         raise _OtherKey(
-            f"this database was made under another master key: put its {key_source.FILE_NAME} into the data folder,"
-            f" or set {key_source.ENVIRONMENT} or {key_source.SETTING}"
+            f"this database was made under another master key than {key.fingerprint}: put its {key_source.FILE_NAME}"
+            f" into the data folder, or set {key_source.ENVIRONMENT} or {key_source.SETTING}; a backup needs the key of"
+            " its time"
         )
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from affiant.cli.arguments import FILE
 from affiant.cli.connection.admin import Admin, segment
-from affiant.cli.connection.data import check_data, load_key
+from affiant.cli.connection.data import check_data, find_key
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.operations import records
 from affiant.cli.operations.archives.archive import archive
@@ -135,7 +135,7 @@ def _verify_files(wanted: _Wanted, place: Place) -> _Verified:
     if wanted.log or wanted.expect is not None or wanted.gaps:
         _require_key(chosen)
     chain = Chain(
-        load_key(chosen).audit if is_keyed else None,
+        find_key(chosen).audit if is_keyed else None,
         # With the log, only it knows whether it has the record.
         expected=None if wanted.log else wanted.expect,
         thumbprints=wanted.key,

@@ -20,7 +20,7 @@ from affiant.cli.connection.data import (
 from affiant.cli.output import note, show
 from affiant.errors import ConfigError
 from affiant.jose.claims import LEEWAY
-from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.master_key import SETTING, MasterKey, Rings
 from affiant.server.settings import Settings
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.ports import Store
@@ -75,7 +75,8 @@ def restore(file: Path, chosen: Settings) -> None:
     now = int(time.time())
     chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Order: before anything is moved, since the copy is of no use without its key.
-    key, mark = load_key(chosen), copies.find_setting(file, KEY_CHECK)
+    key = load_key(chosen).opened(Rings.parse(copies.find_setting(file, SETTING)))
+    mark = copies.find_setting(file, KEY_CHECK)
     if mark is not None:
         check_mark(mark, key)
     kept = copies.restore(file, chosen.data / FILE_NAME, now=now)

@@ -21,9 +21,9 @@ import uvicorn
 from affiant.cli.arguments import FILE
 from affiant.cli.connection.data import (
     ISSUER,
+    find_key,
     has_data,
     load,
-    load_key,
     open_store,
     open_vault,
     place_options,
@@ -146,7 +146,7 @@ def _listen(
 
 
 def _build(chosen: settings.Settings, issuer: str, given: Sequence[str], written: Logs) -> app.Server:
-    key = load_key(chosen)
+    key = find_key(chosen)  # the file may have changed since this generation was decided
     store = open_store(chosen, key)
     store.listeners.append(written.decisions)
     rates = Rates(

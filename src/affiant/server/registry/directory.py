@@ -15,7 +15,7 @@ from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
 from affiant.server.keys import calendar
-from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.master_key import SETTING, MasterKey
 from affiant.server.keys.vault import Opened, Vault
 from affiant.server.registry import profiles
 from affiant.server.registry.credentials import keys as client_keys
@@ -115,6 +115,8 @@ class Directory:
             # Order: read before the old state is dropped, so that a failure of the store changes nothing.
             apis, default = await self._store.apis.list(), await self._store.apis.default()
             trusts, rules = await self._store.trusts.list(), await self._store.rules.list()
+            # Order: before anything that may be sealed under a key of the ring alone.
+            self._master_key.follow(await self._store.settings.get(SETTING))
             keys = await self._store.signing_keys.list()
             restored_at = await self._store.settings.get(RESTORED_AT)
             # Each key is opened once: after a burst of rotations many are live.
