@@ -12,6 +12,9 @@ LOCK_VENV := .venv-lock
 FOREIGN_VENV := .venv-interop
 FOREIGN = $(FOREIGN_VENV)/.installed-$(VERSION)
 DOCS_VENV := .venv-docs
+DIST_VENV := .venv-dist
+DIST = $(DIST_VENV)/.installed-$(VERSION)
+UV := $(LOCK_VENV)/bin/uv
 DOCS = $(DOCS_VENV)/.installed-$(VERSION)
 SITE := build/site
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
@@ -115,12 +118,31 @@ bench: $(READY) ## benchmarks, each compared with a peer or a primitive (ARGS="-
 counts: $(READY) ## the work of a token, compared with what it was (ARGS=--accept keeps the new counts)
 	@$(BIN)/python -m bench.counts $(ARGS)
 
+versions: $(READY) ## a fast part of the tests on every Python from 3.11 to 3.14 that is found
+	@$(BIN)/python -m tests.versions $(ARGS)
+
+dist: $(READY) $(DIST) $(UV) ## build and check what a release has (ARGS="client server" for some extras)
+	@echo "· dist"
+	@$(BIN)/python -m tests.releasing $(ARGS)
+
+$(DIST): tests/releasing/requirements.lock
+	@echo "· $(DIST_VENV): what tests/releasing/requirements.lock pins"
+	@$(PYTHON) -m venv --clear $(DIST_VENV)
+	@$(DIST_VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input install \
+		--require-hashes --requirement tests/releasing/requirements.lock
+	@touch $@
+
+$(UV):
+	@$(PYTHON) -m venv --clear $(LOCK_VENV)
+	@$(LOCK_VENV)/bin/python -m pip -qq --disable-pip-version-check install uv==$(UV_VERSION)
+
+release: $(READY) ## write a version and its part of the changelog (TO=0.2.0); CONTRIBUTING.md says what follows
+	@$(BIN)/python -m reference.release $(TO)
+
 # Without its extras, pip takes a requirement with extras for another one than the one that is pinned.
 # uv takes its index from its own settings and the environment; no address of one may end up in the lock.
-lock: ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" for newer releases)
+lock: $(UV) ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" for newer releases)
 	@$(CHECK_PYTHON)
-	@test -x $(LOCK_VENV)/bin/uv || $(PYTHON) -m venv --clear $(LOCK_VENV)
-	@$(LOCK_VENV)/bin/python -m pip -qq --disable-pip-version-check install uv==$(UV_VERSION)
 	@$(LOCK_VENV)/bin/uv pip compile pyproject.toml --all-extras --group dev \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file requirements.lock $(ARGS)
@@ -145,8 +167,11 @@ lock: ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" f
 	@$(LOCK_VENV)/bin/uv pip compile deploy/container/build.in --constraint requirements.lock \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file deploy/container/build.lock $(ARGS)
+	@$(LOCK_VENV)/bin/uv pip compile tests/releasing/requirements.in \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file tests/releasing/requirements.lock $(ARGS)
 	@echo "· requirements.lock: $$(grep -c '==' requirements.lock) packages"
 
 clean: ## remove environments, caches and builds
-	@rm -rf $(VENV) $(LOCK_VENV) $(FOREIGN_VENV) $(DOCS_VENV) build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(LOCK_VENV) $(FOREIGN_VENV) $(DOCS_VENV) $(DIST_VENV) .venv-versions build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from reference import snippets
+from reference import public_names, sbom, snippets
 from reference.pages import FOLDER, MANUAL, PAGES
 from reference.website import nav
 
@@ -24,6 +24,8 @@ def main(names: list[str]) -> None:
         man.write(MANUAL)
         snippets.FILE.write_text(snippets.build(), "utf-8")
         nav.CONFIG.write_text(nav.build(), "utf-8")
+        sbom.FILE.write_text(sbom.build(), "utf-8")
+        public_names.FILE.write_text(public_names.build(), "utf-8")
 
 
 main(sys.argv[1:])
