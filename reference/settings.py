@@ -13,6 +13,7 @@ from affiant.cli.server import guard
 from affiant.client.credentials import environment
 from affiant.client.credentials import file as credentials
 from affiant.server.keys import key_source
+from affiant.server.request.audit.sinks import configured
 from affiant.server.settings import Settings
 from affiant.server.settings.sources import PREFIX
 from affiant.signers.pkcs11 import session
@@ -25,6 +26,7 @@ From the command line (`affiant serve --help` has those that are options there),
 _ENVIRONMENT = (
     (key_source.ENVIRONMENT, "the master key, 64 hexadecimal digits or 43 characters of base64url"),
     (session.PIN, "the PIN of the PKCS #11 token"),
+    (configured.SECRET, "the secret of the webhook that gets audit records"),
     (credentials.ENVIRONMENT, "of clients, not of the server: the credentials file, or its JSON"),
     *environment.MEANINGS.items(),
     (register.ENVIRONMENT, "of clients: the initial access token that `affiant register` shows"),

@@ -52,6 +52,13 @@ WRONG: dict[str, tuple[str, str]] = {
     "token_rate": ("0", "write a number from 0.0001 to 1000000000, not '0'"),
     "audit_keep": ("90", "write 90d, 12w or 36h"),
     "audit_archive": ("", "write a path"),
+    "log": ("text", "write auto or human or json, not 'text'"),
+    "log_level": ("debug", "write warning or info, not 'debug'"),
+    "audit_file": ("", "write a path"),
+    "audit_syslog": ("logs.example", "write unix:/dev/log, udp://HOST:514"),
+    "audit_webhook": ("http://siem.example/", "must begin with https://"),
+    "audit_webhook_secret_file": ("", "write a path"),
+    "audit_sinks_begin": ("never", "write now or start, not 'never'"),
     "access_token_lifetime": ("10m", "write a whole number from 10 to 3600, not '10m'"),
 }
 # Given on the command line, what click makes of them first is a path.
@@ -60,6 +67,7 @@ PATHS = {
     *("data", "master_key_file", "audit_archive", "tls_cert", "tls_key", "tls_client_ca"),
     *("pkcs11_module", "pkcs11_pin_file"),
 }
+PATHS |= {"audit_file", "audit_webhook_secret_file"}
 OPTIONS = {"database", "issuer", "host", "port", "workers", "signing_alg"}
 
 

@@ -22,6 +22,7 @@ from affiant.cli.operations import records
 from affiant.cli.operations.archives.archive import archive
 from affiant.cli.operations.archives.verifying import Chain, Checked
 from affiant.cli.operations.records import ALL, Selection, selection_options
+from affiant.cli.operations.sinks import sinks
 from affiant.cli.output import Listing, instant, is_json, print_json, show, show_list
 from affiant.errors import RemoteError
 from affiant.server.keys import key_source
@@ -61,6 +62,7 @@ def audit() -> None:
 
 
 audit.add_command(archive)
+audit.add_command(sinks)
 
 
 class _Wanted(Value, frozen=True):

@@ -42,6 +42,8 @@ from affiant.server.keys import calendar, signing_keys
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.published.revocations import MAX_WAITING
 from affiant.server.request.audit.lines.logs import Logs
+from affiant.server.request.audit.sinks import configured
+from affiant.server.request.audit.sinks.relay import Relay, attach
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.ports import Store
 from affiant.storage.sqlite import copies
@@ -165,6 +167,9 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str], written
     )
     # Imported modules are never garbage: a full collection over them stops every request for 20 to 80 ms.
     gc.freeze()
+    begin = chosen.audit_sinks_begin
+    relays = [Relay(sink, store, begin=begin) for sink in configured.sinks(chosen)]
+    attach(built, relays)
     logs.watch(built, written, _at_end)
     return built
 

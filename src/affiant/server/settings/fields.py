@@ -24,6 +24,7 @@ from affiant.server.registry import profiles
 from affiant.server.registry.addresses import parse_allowed
 from affiant.server.request.audit.archiving.folder import Folder
 from affiant.server.request.audit.archiving.keeping import Keep, parse_keep
+from affiant.server.request.audit.sinks import syslog, webhook
 from affiant.server.request.certificate import Certificates
 from affiant.server.settings.options import Options
 
@@ -187,6 +188,23 @@ class Settings(BaseModel):
         default=None, description="folder of older audit records; default: audit-archive in the data folder"
     )
 
+    audit_file: Path | None = Field(
+        default=None, description="file that gets every audit record, one a line (see docs/how-to/audit-sinks.md)"
+    )
+    audit_syslog: Annotated[str | None, _accepted_by(syslog.parse_place)] = Field(
+        default=None, description="syslog that gets every audit record: unix:/PATH, udp://, tcp:// or tls://HOST:PORT"
+    )
+    audit_webhook: Annotated[str | None, _accepted_by(webhook.parse_url)] = Field(
+        default=None, repr=False, description="https URL that gets every audit record, in signed POST requests"
+    )
+    audit_webhook_secret_file: Path | None = Field(
+        default=None,
+        description="file with the secret of that webhook, where AFFIANT_AUDIT_WEBHOOK_SECRET does not hold it",
+    )
+    audit_sinks_begin: Literal["now", "start"] = Field(
+        default="now", description="where a new sink begins: at its first start, or (start) with the whole log"
+    )
+
     @field_validator("*", mode="before")
     @classmethod
     def _check_kind(cls, value: object) -> object:
@@ -208,6 +226,7 @@ class Settings(BaseModel):
             "pkcs11_module",
             "pkcs11_pin_file",
         ),
+        *("audit_file", "audit_webhook_secret_file"),
         mode="before",
     )
     @classmethod

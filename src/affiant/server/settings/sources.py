@@ -17,7 +17,7 @@ PREFIX = "AFFIANT_"
 # Also read from the environment: secrets, and variables for client commands.
 SECRETS = (
     *("credentials", "client_id", "client_secret", "client_secret_file", "key", "key_password", "key_password_file"),
-    *("initial_access_token", "master_key", "pkcs11_pin"),
+    *("initial_access_token", "master_key", "pkcs11_pin", "audit_webhook_secret"),
 )
 # The former name of a setting, which is still read, with a warning.
 RENAMED = {"mcp_compat": "authorization_endpoint"}

@@ -38,6 +38,8 @@ from affiant.server.admin.documents.server import (
     Setting,
     SigningKey,
     SigningKeyNew,
+    Sink,
+    Sinks,
     Status,
     Verification,
 )
@@ -122,6 +124,8 @@ __all__ = [
     "Setting",
     "SigningKey",
     "SigningKeyNew",
+    "Sink",
+    "Sinks",
     "Status",
     "TeamName",
     "TokenPreview",

@@ -35,6 +35,22 @@ class Verification(Out):
     trace_id: str | None = None
 
 
+class Sink(Out):
+    """An audit sink, and how far it is behind the log."""
+
+    name: str = Field(description="of the setting")
+    number: int = Field(description="of the last record that it has")
+    records_behind: int
+    seconds_behind: float = Field(description="since the oldest record that it has not")
+    problem: str | None = Field(default=None, description="why the last batch was not delivered")
+
+
+class Sinks(Out):
+    """The audit sinks that began and were not removed."""
+
+    items: list[Sink]
+
+
 class Setting(Out):
     """A setting with its source; the value of a secret is left out."""
 

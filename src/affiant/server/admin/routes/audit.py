@@ -8,15 +8,16 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 from pydantic import Field
 
-from affiant.server.admin import documents, lists, models
+from affiant.server.admin import changes, documents, lists, models
 from affiant.server.admin.access.store import for_explaining
 from affiant.server.admin.documents import Question
 from affiant.server.admin.lists import PAGE, CursorText, Limit, Piece, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import clients
 from affiant.server.admin.routes.operation import UNKNOWN, Call, ClientId, Reach, Routes
+from affiant.server.request.audit.sinks import lag
 from affiant.server.request.http import Answer
-from affiant.storage.entries import OUT_OF_ORDER, AuditBase, AuditRow
+from affiant.storage.entries import OUT_OF_ORDER, AuditBase, AuditRow, Entry
 from affiant.storage.history import audit_chain
 from affiant.storage.history.audit_chain import Broken
 from affiant.storage.records import NotFound
@@ -32,6 +33,7 @@ Head = Annotated[
     str | None, Field(pattern=r"^[0-9]{1,18}:[0-9a-f]{64}$", description="a head that was noted down earlier")
 ]
 AfterNumber = Annotated[int | None, Field(ge=0, le=2**62, description="only records after the one of this number")]
+SinkName = Annotated[str, Field(pattern=r"^audit_[a-z]{1,32}$")]
 After = Annotated[int, Field(ge=0, le=2**62, description="begin after the record of this number")]
 
 
@@ -117,6 +119,36 @@ async def show_audit_head(call: Call) -> Any:
     """Show the head of the log. Store it elsewhere, and verify the log against it later."""
     head = await call.context.store.audit_log.head()
     return documents.AuditHead(number=head.number, link=head.link.hex(), head=audit_chain.build_head(head))
+
+
+@AUDIT("GET /audit/sinks", Role.VIEWER, Reach.SERVER, answers=documents.Sinks)
+async def list_sinks(call: Call) -> Any:
+    """List the audit sinks that began and were not removed: the last record that each has, and how far it is behind."""
+    store = call.whole
+    behind = await lag.lags(store, call.request.now)
+    return documents.Sinks(
+        items=[
+            documents.Sink(
+                name=cursor.name,
+                number=cursor.number,
+                records_behind=behind[cursor.name].records,
+                seconds_behind=behind[cursor.name].seconds,
+                problem=cursor.problem or None,
+            )
+            for cursor in await store.cursors.list()
+            if cursor.name in behind
+        ]
+    )
+
+
+@AUDIT("DELETE /audit/sinks/{name}", Role.OWNER, Reach.SERVER, status=204, refuses=UNKNOWN)
+async def remove_sink(call: Call, name: SinkName) -> None:
+    """Forget a sink that is no longer configured: records that it did not get may then be archived."""
+    if name not in {cursor.name for cursor in await call.whole.cursors.list()}:
+        raise NotFound(f"there is no audit sink {name}")
+    # Order: the record first. A failure in between leaves the cursor, and this can be repeated.
+    await call.whole.ledger.claim(Entry(changes.record(call, f"sink {name}", outcome="removed")))
+    await call.whole.cursors.remove(name)
 
 
 @AUDIT("GET /audit/verification", Role.VIEWER, Reach.SERVER, answers=documents.Verification, is_long=True)
