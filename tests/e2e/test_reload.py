@@ -226,7 +226,7 @@ class Activated:
                 ["sh", "-c", line],
                 cwd=self.server.folder,
                 env=os.environ | self.server.environment,
-                stdin=self.socket,
+                stdin=self.socket.fileno(),
                 stdout=out,
                 stderr=err,
                 start_new_session=True,

@@ -121,6 +121,29 @@ def test_end_waits_for_the_answer(run: Callable[..., None]) -> None:
     assert all(head.startswith(b"HTTP/1.1 200 ") and b"connection: close" in head for head in heads)
 
 
+def test_end_that_others_follow_answers_idle_connections_once_more(run: Callable[..., None]) -> None:
+    """Their peers may be sending: one that was answered before, and one that never asked. No deadline has passed."""
+    heads = []
+
+    async def scenario(running: Running) -> None:
+        idle, new = await running.ask(), await running.connect()
+        await running.until_open(2)
+        running.table.succession.is_followed = True
+
+        async def ask() -> None:
+            await running.until_ending()
+            running.pass_time(connection.ENDING_SECONDS + 1)
+            for peer in (idle, new):
+                await peer.send(request())
+                heads.append(await peer.head())
+
+        running.tasks.append(asyncio.create_task(ask()))
+
+    run(scenario)
+    assert len(heads) == 2
+    assert all(head.startswith(b"HTTP/1.1 200 ") and b"connection: close" in head for head in heads)
+
+
 @served()
 async def test_end_refuses_what_comes_later(running: Running) -> None:
     busy = await running.connect()
