@@ -17,6 +17,7 @@ from affiant.server.console.pages.events import languages
 from affiant.server.console.show.commands import reading
 from affiant.server.explain import fixes
 from affiant.server.registry import clients
+from affiant.storage.entries import AuditBase
 from affiant.storage.records import Api, Client
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'"
@@ -42,6 +43,18 @@ async def test_absent(desk: Desk) -> None:
         shown = await desk.see(f"/events/{trace_id}", status=404)
         assert "twelve characters" in shown
         assert "<img" not in shown
+
+
+async def test_a_trace_of_the_time_that_is_archived(desk: Desk) -> None:
+    await refuse(desk, "assertion.expired")
+    await refuse(desk, "assertion.expired")
+    (first, *_) = log = await desk.store.audit_log.export()
+    assert len(log) > 1
+    await desk.store.audit_log.drop(AuditBase(first.number, first.link, 86_400, b""))
+    assert "1970-01-02" in await desk.see("/events/bbbbbbbbbbbb", status=404)
+    page = await desk.see("/audit")
+    assert "affiant audit verify FILE --log" in page
+    assert f"Verify {len(log) - 1}" in page
 
 
 async def test_reason_of_another_version(desk: Desk) -> None:

@@ -21,6 +21,8 @@ class AuditHead(Out):
     number: int
     link: str
     head: str
+    base: int = Field(description="number of the last record that is archived, before the log; 0 if none is")
+    archived_until: int | None = Field(description="when that record was written, in seconds since 1970")
 
 
 class Verification(Out):

@@ -118,7 +118,14 @@ async def list_audit(
 async def show_audit_head(call: Call) -> Any:
     """Show the head of the log. Store it elsewhere, and verify the log against it later."""
     head = await call.context.store.audit_log.head()
-    return documents.AuditHead(number=head.number, link=head.link.hex(), head=audit_chain.build_head(head))
+    base = await call.context.store.audit_log.base()
+    return documents.AuditHead(
+        number=head.number,
+        link=head.link.hex(),
+        head=audit_chain.build_head(head),
+        base=base.number,
+        archived_until=base.at if base.number else None,
+    )
 
 
 @AUDIT("GET /audit/sinks", Role.VIEWER, Reach.SERVER, answers=documents.Sinks)

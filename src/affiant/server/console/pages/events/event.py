@@ -36,7 +36,10 @@ async def show_event(view: View, trace_id: str) -> Answer:
     except Refusal as refusal:
         if refusal.status not in (_ABSENT, 400):
             raise
-        return view.show("events/absent.html", status=_ABSENT, trace_id=trace_id)
+        is_all = view.visitor.principal.limit is None  # the log is that of the whole server
+        head = await view.api.get("/audit/head") if is_all else {}
+        until = head.get("archived_until")
+        return view.show("events/absent.html", status=_ABSENT, trace_id=trace_id, archived_until=until)
     found = await view.api.get(at("/explain/{}", trace_id)) if _has_ladder(record) else None
     client = record["client_id"] or record["client_claimed"]
     return view.show(
