@@ -1,8 +1,11 @@
 """Fixtures that every test may ask for."""
 
+import contextlib
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -27,14 +30,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Collect without the garbage collector, and keep what was collected from it: it stays to the end."""
     gc.disable()
     try:
+        _compile_share(session.config)
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _compile_share(config: pytest.Config) -> None:
+    """Import a share of the files first, in a worker of a first run of all: their bytecode is kept for the other workers.
+
+    To rewrite the assertions of all files takes as long as to collect them, and each worker would do it for each file.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is None or config.args_source is not pytest.Config.ArgsSource.TESTPATHS or sys.dont_write_bytecode:
+        return
+    number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+    for file in sorted(REPO.glob("tests/**/test_*.py"))[number::count]:
+        if not any((file.parent / "__pycache__").glob(f"{file.stem}.*-pytest-*.pyc")):
+            with contextlib.suppress(Exception, pytest.skip.Exception):  # the collection itself reports it
+                import_module(".".join(file.relative_to(REPO).with_suffix("").parts))
 
 
 @pytest.hookimpl(trylast=True)
