@@ -142,6 +142,7 @@ class Server:
     path: str = ""
     prefix: tuple[str, ...] = ()  # a command that starts the server
     child: Child | None = None
+    may_fork: bool = True  # a fork serves by itself, without a supervisor
 
     @property
     def issuer(self) -> str:
@@ -198,7 +199,8 @@ class Server:
         words = ["serve", "--port", str(self.port), "--workers", str(self.workers), *self.options]
         words += ["--issuer", self.issuer] if self.path else []
         # What another program or the loader of Python is to see takes a start of Python, and so do several workers.
-        if self.workers == 1 and not self.prefix and all(name.startswith("AFFIANT_") for name in self.environment):
+        is_plain = self.may_fork and self.workers == 1 and not self.prefix
+        if is_plain and all(name.startswith("AFFIANT_") for name in self.environment):
             self.child = Child.fork(self.folder, "affiant", *words, name="server", **self.environment)
         else:
             self.child = Child.start(self.folder, *self.prefix, *AFFIANT, *words, name="server", **self.environment)

@@ -35,6 +35,7 @@ class Node(Server):
     """A server with a few clients that all have KEY."""
 
     environment: dict[str, str] = field(default_factory=lambda: dict(UNLIMITED))
+    may_fork: bool = False
     crowds: list[Crowd] = field(default_factory=list)
 
     @property
