@@ -105,8 +105,10 @@ class Writing:
 
     def __init__(self, issuer: str, after: Place) -> None:
         self._issuer = issuer
-        self._after = self.last = after
-        self._since = self.until = 0.0
+        self._after = after
+        self.last: Place = after  # record
+        self._since = 0.0
+        self.until: float = 0.0
         self._sum = sha256()
 
     @property

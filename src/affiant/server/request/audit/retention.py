@@ -27,6 +27,7 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Opened, Vault
 from affiant.server.request.audit.archiving.folder import Folder
 from affiant.server.request.audit.archiving.slices import Slices
+from affiant.server.request.audit.sinks.lag import PREFIX
 from affiant.storage.entries import AuditBase, AuditRecord, AuditRow, Entry
 from affiant.storage.history.archive import TYP, End, Place, Reading, Writing, end_line, instant_of, trace_of
 from affiant.storage.history.audit_chain import Verification
@@ -210,7 +211,7 @@ class Retention:
 
     async def _sent(self) -> float:
         cursors = await self._parts.store.cursors.list()
-        return min((cursor.number for cursor in cursors if cursor.name != NAME), default=math.inf)
+        return min((cursor.number for cursor in cursors if cursor.name.startswith(PREFIX)), default=math.inf)
 
     async def _write(self, base: AuditBase, before: float) -> bool:
         writing = Writing(self._parts.issuer, Place(base.number, base.link))
