@@ -15,7 +15,7 @@ from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 
 from affiant.cli.connection.data import load, with_new_store, with_store
 from affiant.cli.diagnosis.checkup import installation
-from affiant.server.keys import key_source, signing_keys
+from affiant.server.keys import key_source, rotation, signing_keys
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
@@ -176,6 +176,22 @@ def test_a_backup_needs_no_master_key(run_json: Run) -> None:
     _make()
     (DATA / key_source.FILE_NAME).unlink()
     assert run_json("db", "backup", "copy")[0] == 0
+
+
+def test_old_records_and_an_unfinished_rotation(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    _make()
+
+    async def begin(store: Store, key: MasterKey) -> None:
+        await rotation.begin(store, key, bytes(range(32)), rotation.Doer("alice", NOW - 30 * DAY))  # with a record
+
+    with_store(load(), begin)
+    assert "archive" not in examine(is_all=True)
+    monkeypatch.setenv("AFFIANT_AUDIT_KEEP", "90d")
+    assert examine(is_all=True)["archive"]["state"] == "good"
+    monkeypatch.setenv("AFFIANT_AUDIT_KEEP", "7d")
+    found = examine()
+    assert found["archive"]["fix"].startswith("affiant audit archive")
+    assert found["master key"]["fix"] == "affiant master-key finish"
 
 
 def test_a_secret_that_can_be_guessed(examine: Examine) -> None:

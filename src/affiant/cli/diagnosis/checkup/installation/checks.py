@@ -24,7 +24,9 @@ SERVER: Sequence[Check] = (
     contents.contents,
     contents.signing_keys,
     contents.clients,
+    contents.unfinished,
     contents.growth,
+    contents.archive,
     contents.backup,
     outside.issuer,
 )

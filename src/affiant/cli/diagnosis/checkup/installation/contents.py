@@ -17,9 +17,10 @@ from affiant.cli.diagnosis.checkup.installation.inspected import DAY, MIB, Facts
 from affiant.cli.operations import weaknesses
 from affiant.errors import Error
 from affiant.jose.claims import LEEWAY
-from affiant.server.keys import calendar
+from affiant.server.keys import calendar, rotation
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.credentials import secrets
+from affiant.server.request.audit.archiving.keeping import parse_keep
 from affiant.server.settings import Settings
 from affiant.storage.entries import AuditRow
 from affiant.storage.ports import Store
@@ -29,6 +30,7 @@ from affiant.system.text import instant, one_line
 _SHORT = 32  # bytes of a secret; those that the server makes have 43
 _RECORD_BYTES, _LOOKED = 600, 10_000  # of an audit record; how many records the growth is measured over
 _OLD_BACKUP, _SOON_FULL = 7, 30  # days
+_LATE_ARCHIVE = 2 * DAY
 _PAGE = 1000
 _SENTENCES = {
     weaknesses.NO_OWNER: "has no owner",
@@ -56,6 +58,7 @@ async def _read(chosen: Settings, store: Store, key: MasterKey) -> Facts:
     finally:
         await vault.close()
     newest_at, a_day = await _growth(store)
+    oldest, rings = await store.audit_log.export(limit=1), await rotation.find(store)
     backed_up_at = await store.settings.get(BACKED_UP_AT)
     return Facts(
         issuer=await data.find_issuer(store, chosen),
@@ -64,8 +67,10 @@ async def _read(chosen: Settings, store: Store, key: MasterKey) -> Facts:
         signing=about_keys,
         weak=[client_id async for client_id in _guessable(store, key)],
         backed_up_at=int(backed_up_at) if backed_up_at is not None else None,
+        oldest_at=_at(oldest[0]) if oldest else None,
         newest_at=newest_at,
         records_a_day=a_day,
+        rotating_since=rings.rotated_at if rings is not None and rings.former is not None else None,
     )
 
 
@@ -128,6 +133,28 @@ def growth(found: Installation) -> Iterator[Finding]:
         yield Finding("audit log", WARNING, f"{text}: the disk is full in {days:.0f} days", fix)
     else:
         yield Finding("audit log", GOOD, text)
+
+
+def archive(found: Installation) -> Iterator[Finding]:
+    """Old records of the audit log went into a file, if audit_keep says so."""
+    kept = parse_keep(found.chosen.audit_keep)
+    if found.facts is None or found.facts.oldest_at is None or not kept:
+        return
+    if time.time() - found.facts.oldest_at > kept + _LATE_ARCHIVE:
+        text = (
+            f"records of {instant(found.facts.oldest_at)} are in the log, and audit_keep is {found.chosen.audit_keep}"
+        )
+        yield Finding("archive", WARNING, text, "affiant audit archive, which says what is wrong")
+    else:
+        yield Finding("archive", GOOD, f"no record is older than audit_keep = {found.chosen.audit_keep}")
+
+
+def unfinished(found: Installation) -> Iterator[Finding]:
+    """A rotation of the master key was finished."""
+    since = found.facts.rotating_since if found.facts is not None else None
+    if since is not None and time.time() - since > DAY:
+        text = f"both keys open the database since {instant(since)}: the rotation is not finished"
+        yield Finding("master key", WARNING, text, "affiant master-key finish")
 
 
 def backup(found: Installation) -> Iterator[Finding]:

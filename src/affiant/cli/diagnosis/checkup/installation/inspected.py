@@ -23,8 +23,10 @@ class Facts:
         signing: the findings about signing keys.
         weak: names of clients whose secret can be guessed.
         backed_up_at: when the last backup was noted.
-        newest_at: the time of the newest audit record.
+        oldest_at: the time of the oldest audit record that is in the log.
+        newest_at: that of the newest.
         records_a_day: how fast the audit log grows.
+        rotating_since: when a rotation of the master key began that is not finished.
     """
 
     issuer: str
@@ -33,8 +35,10 @@ class Facts:
     signing: Sequence[Finding]
     weak: Sequence[str]
     backed_up_at: int | None
+    oldest_at: float | None
     newest_at: float | None
     records_a_day: float | None
+    rotating_since: int | None
 
 
 @dataclass(slots=True)
