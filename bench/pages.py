@@ -220,7 +220,8 @@ def fill(server: Server, arguments: argparse.Namespace) -> None:
 
 def measure_all(http: httpx2.Client, server: Server, arguments: argparse.Namespace) -> None:
     assert server.child is not None
-    base, (process,) = f"http://localhost:{server.port}/console", children(server.child.process.pid)
+    base, parent = f"http://localhost:{server.port}/console", server.child.process.pid
+    process = next(iter(children(parent)), parent)
     trace = sha256(b"%d" % (arguments.records // 3 // 20 * 20)).hexdigest()[:12]
     names = {"client": "client-50000", "api": ORDERS, "trust": "github", "user": "bench", "trace": trace}
     paths = [at(screen, names) for screen in SCREENS] + [path.format(trace=trace) for path in MORE]

@@ -57,9 +57,8 @@ class Node(Server):
 
     @property
     def worker(self) -> int:
-        """The process that serves, if there is only one."""
-        (pid,) = children(self.pid)
-        return pid
+        """The process that serves, if there is only one: below a supervisor, or forked without."""
+        return next(iter(children(self.pid)), self.pid)
 
     @contextlib.asynccontextmanager
     async def prepared(self) -> AsyncIterator[Self]:
