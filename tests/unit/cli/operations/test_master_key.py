@@ -153,3 +153,19 @@ def test_cancel(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "needs another master key" in command("show")[1]["message"]
     monkeypatch.setenv(key_source.SETTING, str(former))
     assert command("show")[1]["newest"] != done["cancelled"]
+
+
+def test_on_postgresql(tables: str, run_json: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands with the new key chain the audit log as those before."""
+    monkeypatch.setattr(rotation, "SEEN_SECONDS", 0.0)
+    monkeypatch.setenv("AFFIANT_DATABASE", tables)
+    with_new_store(load(), _nothing, report=lambda _: None)
+    for words in (
+        ("api", "new", "early", "--identifier", "https://early.example", "--scope", "a"),
+        ("master-key", "rotate"),
+        ("api", "new", "between", "--identifier", "https://between.example", "--scope", "a"),
+        ("master-key", "finish", "--at-once"),
+        ("api", "new", "late", "--identifier", "https://late.example", "--scope", "a"),
+    ):
+        assert run_json(*words)[0] == 0
+    assert run_json("audit", "verify")[1]["number"] == 5
