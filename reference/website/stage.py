@@ -36,7 +36,14 @@ def _sources() -> Iterator[Path]:
 def moved(page: Path) -> str:
     """Return the text of a page with the links of the site. A link to source code becomes its text."""
     parts = _FENCE.split(page.read_text("utf-8"))
-    return "".join(part if number % 2 else _LINK.sub(_replacing(page), part) for number, part in enumerate(parts))
+    return "".join(
+        _code(part) if number % 2 else _LINK.sub(_replacing(page), part) for number, part in enumerate(parts)
+    )
+
+
+def _code(block: str) -> str:
+    """Return a block of code; one of commands alone, without prompts, as a script: a site shows them as output."""
+    return block if "\n$ " in block else re.sub(r"^( *)```console\n", r"\1```sh\n", block)
 
 
 def _replacing(page: Path) -> Callable[[re.Match[str]], str]:
