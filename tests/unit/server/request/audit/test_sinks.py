@@ -42,7 +42,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
-        self.failure: SinkError | None = None
+        self.failure: Exception | None = None
         self.has_some = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -176,6 +176,17 @@ async def test_a_failing_store_ends_nothing() -> None:
     store.cursors.take = fail  # type: ignore[method-assign]
     async with relaying([one]):
         await asyncio.wait_for(sink.has_some.wait(), 10)
+
+
+async def test_a_fault_of_ours_does_not_end_the_relay() -> None:
+    store, sink = await _store(1), Kept()
+    one = Relay(sink, store, begin=START)
+    sink.failure = UnicodeError("a name that is none")
+    await one.turn()
+    assert one.problem == "it failed: UnicodeError"
+    sink.failure, one._not_before = None, 0
+    await _drain(one)
+    assert len(sink.lines) == 1
 
 
 # The file.

@@ -101,6 +101,10 @@ class Relay:
         except SinkError as error:
             await self._fail(number, error)
             return 0
+        except Exception as error:
+            log.exception("%s: unexpected", self.name)
+            await self._fail(number, SinkError(f"it failed: {type(error).__name__}"))
+            return 0
         self._mend()
         number = lines[-1].number
         is_ours = await self._store.cursors.advance(self.name, self._holder, number)
