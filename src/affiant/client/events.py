@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # it loads cryptography
     from affiant.client.cache.token_source import Fetch
     from affiant.client.protocol.flow import Offset
     from affiant.oauth.token import TokenResponse
+    from affiant.telemetry import Telemetry
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -102,10 +103,14 @@ class Announcer:
         return watched
 
 
-def make_announcer(issuer: str, client_id: str, on_event: Any) -> Announcer | None:
-    """Return the announcer for this hook, or None without one."""
-    if on_event is None:
-        return None
-    if not callable(on_event) or iscoroutinefunction(on_event):
+def make_announcer(
+    issuer: str, client_id: str, on_event: Any, *, telemetry: Telemetry | None = None
+) -> Announcer | None:
+    """Return the announcer for this hook and for what counts its events, or None without either."""
+    if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
         raise LocalError("on_event= takes a plain function of one event: a thread calls it, and awaits nothing")
-    return Announcer(issuer, client_id, on_event)
+    if telemetry is not None:
+        from affiant.client import measuring  # noqa: PLC0415 - few services are measured
+
+        on_event = measuring.measured(telemetry, on_event)
+    return Announcer(issuer, client_id, on_event) if on_event is not None else None

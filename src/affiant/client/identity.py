@@ -102,6 +102,7 @@ class Service(OtherGrants):
         lifetime: of each assertion, in seconds; 60 if left out, or what the profile says.
         on_event: called with each `Event`, by the thread in which it happens; it must not block. An exception in it is
             logged, and fails no call.
+        telemetry: a `Telemetry`, which counts the token requests of all services and guards that have the same one.
         key_password: of an encrypted key; else AFFIANT_KEY_PASSWORD, or the file that AFFIANT_KEY_PASSWORD_FILE names.
         store: shares the tokens with other processes of this client (`TokenStore`); in memory alone if left out. A
             token that is bound to a key or a certificate is shared with processes that have the same one: not to be
@@ -146,7 +147,7 @@ class Service(OtherGrants):
         self._server = server.Server(issuer, more, self._shape.profile, is_by_tls=is_by_tls)
         self._prover = credential.make_prover(dpop, clock)
         self._check_binding(is_by_tls=is_by_tls)
-        self._announce = events.make_announcer(issuer, client_id, more.get("on_event"))
+        self._announce = events.make_announcer(issuer, client_id, more.get("on_event"), telemetry=more.get("telemetry"))
         self._offset, breaker = self._in_common(more)
         fetch = self._announce.watch(self._fetch, self._offset) if self._announce is not None else self._fetch
         sharing = self._share(more, has_new_key=dpop is True)

@@ -54,7 +54,6 @@ class Checks:
         *,
         url: str | None,
         proxies: Proxies,
-        published: Published | None,
         challenges: Challenges,
         clock: Callable[[], float],
         replays: ReplayStore | None = None,
@@ -63,7 +62,7 @@ class Checks:
         self.issuer: str = rules.issuer
         self.audience: str = rules.audience
         self.url: str | None = url
-        self.published = published
+        self.published: Published | None = challenges.published
         self._rules, self._proxies, self._challenges = rules, proxies, challenges
         self._trusted = {one.accepted.issuer: one for one in trusted}
         self._only = trusted[0] if len(trusted) == 1 else None

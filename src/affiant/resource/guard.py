@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # only some APIs have these frameworks
     from affiant.resource.frameworks.django import rest_framework
     from affiant.resource.frameworks.rpc.grpc import AioGuardInterceptor, GuardInterceptor
     from affiant.resource.frameworks.rpc.mcp import GuardTokenVerifier
+    from affiant.telemetry import Telemetry
 
 
 class Guard(Diagnosed):
@@ -71,6 +72,7 @@ class Guard(Diagnosed):
         leeway: seconds by which the clocks of the issuer and this API may differ, at most 300.
         api_keys: API keys that are taken next to tokens, until every client has tokens.
         development: True sends callers the reason of a refusal; otherwise only the log has it.
+        telemetry: measures each check, with those of other guards and services that have the same one.
 
     Raises:
         ConfigError: no audience, an impossible issuer, a symmetric algorithm, or a wrong URL.
@@ -98,24 +100,24 @@ class Guard(Diagnosed):
         leeway: int = LEEWAY,
         api_keys: ApiKeys | None = None,
         development: bool = False,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._made_with = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         issuers = trust.parse(issuer, algorithms=algorithms, revocations=revocations, introspection=introspection)
         audiences = options.check_audiences(audience)
-        names = [one.identifier for one in issuers]
-        rules = options.rules(names, audiences[0], options.check_leeway(leeway), dpop, proof_algorithms, nonce_key)
+        rules = options.rules([*map(_name, issuers)], audiences[0], leeway, dpop, proof_algorithms, nonce_key)
         published = publish(metadata, rules) if metadata else None
         super().__init__(
             rules,
             [trust.trust(one, audiences, http=http, clock=clock) for one in issuers],
             url=options.base(url),
             proxies=options.proxies(certificate_proxies, certificate_header),
-            published=published,
             challenges=options.challenges(rules, realm, published, api_keys, is_development=development),
             clock=clock,
             replays=options.check_store(replays),
             api_keys=options.check_api_keys(api_keys, rules),
         )
+        self.measure(telemetry)
 
     @contextmanager
     def unsafe_replaced(self, **options: Any) -> Iterator[list[Trusted]]:
@@ -125,7 +127,7 @@ class Guard(Diagnosed):
         and is back at the end.
         """
         issuer = trust.faked(self._made_with["issuer"])  # made with: the arguments by name
-        before, made = self.__dict__, Guard(**{**self._made_with, "issuer": issuer, **options})
+        before, made = self.__dict__, Guard(**{**self._made_with, "issuer": issuer, "telemetry": None, **options})
         self.__dict__ = {**before, **made.__dict__, **_published(before)}
         try:
             yield list(self._trusted.values())
@@ -290,3 +292,7 @@ class Guard(Diagnosed):
 def _published(state: dict[str, Any]) -> dict[str, Any]:
     """Return what `install` changes in a guard."""
     return {name: state[name] for name in ("published", "_challenges")}
+
+
+def _name(issuer: Issuer) -> str:
+    return issuer.identifier

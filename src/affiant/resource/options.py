@@ -72,7 +72,7 @@ def rules(
     return Rules(
         issuers[0],
         audience,
-        leeway=leeway,
+        leeway=check_leeway(leeway),
         schemes=(bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,),
         proof_algorithms=check_algorithms("proof_algorithms", proof_algorithms),
         nonces=_nonces(nonce_key) if nonce_key is not None else None,

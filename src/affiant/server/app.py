@@ -43,8 +43,12 @@ from affiant.server.request.audit import retention
 from affiant.server.request.audit.retention import Retention
 from affiant.server.request.background import Background, Piece, Write
 from affiant.server.request.counting import budgets
+from affiant.server.request.counting.answers import Counted
 from affiant.server.request.counting.budgets import Budgets
 from affiant.server.request.counting.counts import PURGE_SECONDS, Counts
+from affiant.server.request.counting.gauges import measure_keys, measure_now, measure_store
+from affiant.server.request.counting.meter import Meter, timed
+from affiant.server.request.counting.publisher import Publisher
 from affiant.server.request.counting.uses import Uses
 from affiant.server.request.endpoint import Context, Endpoint
 from affiant.server.request.limits import Limits, Rates
@@ -61,6 +65,8 @@ from affiant.server.token.introspection import IntrospectionEndpoint
 from affiant.server.token.revocation import RevocationEndpoint
 from affiant.server.token.signers import PROVE_SECONDS, Signers
 from affiant.storage.ports import Store
+from affiant.telemetry import Telemetry
+from affiant.telemetry.board import Board, OwnBoard
 
 CONSOLE_PATH = "/console"  # below the issuer
 
@@ -79,6 +85,7 @@ class Server(Starlette):
         endpoints: dict[str, Endpoint],
         below: dict[str, Late],
         obstacles: Callable[[], Awaitable[list[str]]],
+        telemetry: Telemetry,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -86,12 +93,14 @@ class Server(Starlette):
         # Attack: a redirect for a trailing slash would go to the host that the request names.
         self.router.redirect_slashes = False
         self._endpoints = endpoints
-        self._below = below  # by the first part of their paths
+        # By the first part of their paths, whose last segment is their name.
+        self._below = {first: Counted(app, telemetry, name=first.rpartition("/")[2]) for first, app in below.items()}
+        self._published = Counted(super().__call__, telemetry, site.names(self.routes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # An endpoint answers its own failures, so it needs no middleware.
         endpoint = self.find(scope["path"]) if scope["type"] == "http" else None
-        await (endpoint or super().__call__)(scope, receive, send)
+        await (endpoint or self._published)(scope, receive, send)
 
     def find(self, path: str) -> ASGIApp | None:
         """The endpoint of this path; one whose path ends in a slash has all that are one segment longer."""
@@ -139,6 +148,8 @@ def build(
     at_end: Callable[[Callable[[], None]], None] = lambda _: None,
     fetch: Fetch | None = None,
     settings: Sequence[Setting] = (),
+    telemetry: Telemetry | None = None,
+    board: Board | None = None,
 ) -> Server:
     """Build the authorization server, an ASGI application that opens the store at its start and closes it at its end.
 
@@ -154,13 +165,17 @@ def build(
             answer before it ends the application, and that answer may wait for the revocation feed to change.
         fetch: fetches the key sets of clients and trusts; by default a Fetcher for `options`.
         settings: of the server, as the admin API shows them.
+        telemetry: measures this process; by default one of its own.
+        board: takes what is measured once a second, and has it of all processes, as the admin API shows it; by default
+            that of this process alone.
     """
     options, vault = options or Options(), vault or Vault(master_key)
     limits = limits or Limits(Rates(), key=limits_key(master_key))
     fetch = fetch or LateFetcher(options.jwks_uri_allowed)
-    parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch)
+    parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch, telemetry=telemetry, board=board)
     endpoints = parts.endpoints()
     background = Background(store.ledger, limits, clock, parts.pieces())
+    parts.telemetry.watch(lambda: measure_now(store, background.states(), parts.feeds.states()))
     feed = parts.feed()
     stub = site.Stub(issuer) if options.authorization_endpoint == "on" else None
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
@@ -169,8 +184,10 @@ def build(
     age = options.calendar.max_age
     routes = site.routes(issuer, document=document, directory=parts.directory, max_age=age, health=health, feed=feed)
     console = path + CONSOLE_PATH if options.console == "on" else None
+    admin = parts.admin(settings, health.obstacles)
     return Server(
-        below=_below(parts.admin(settings, health.obstacles), clock, admin=path + ADMIN_PATH, console=console),
+        telemetry=parts.telemetry,
+        below=_below(admin, clock, admin=path + ADMIN_PATH, console=console),
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
         routes=[*routes, *(stub.routes() if stub else [])],
         obstacles=health.obstacles,
@@ -193,9 +210,12 @@ class _Parts:
         clock: Callable[[], float],
         fetch: Fetch | None,
         trust_keys: TrustKeys | None = None,
+        telemetry: Telemetry | None = None,
+        board: Board | None = None,
     ) -> None:
         self.issuer, self.store, self.master_key, self.options = issuer, store, master_key, options
         self.vault, self.limits, self.clock = vault, limits, clock
+        self.telemetry, self.board = telemetry or Telemetry(), board or OwnBoard()
         self.directory = Directory(
             issuer,
             store,
@@ -206,22 +226,38 @@ class _Parts:
             fresh_seconds=options.fresh_seconds,
         )
         # Attack: clients that register themselves fill all places for fetches. Trusts have a cache of their own.
-        self.remote_keys, self.trust_keys = RemoteKeys(fetch), trust_keys or TrustKeys(fetch)
-        self.feeds = FollowedFeeds(self.trust_keys, _for_feeds(fetch), store=store, clock=clock)
+        fetches = [timed(one, self.telemetry, name) for name, one in _fetches(fetch).items()]
+        self.remote_keys, self.trust_keys = RemoteKeys(fetches[0]), trust_keys or TrustKeys(fetches[1])
+        self.feeds = FollowedFeeds(self.trust_keys, fetches[2], store=store, clock=clock)
         self.uses, self.counts = Uses(store.key_uses), Counts(store.counts, self.directory.knows)
         self.inquiry, self.budgets = Inquiry(store.ledger, clock), Budgets(self.counts, store.counts, clock)
         self.signers, self.ending = Signers(self.directory, store, vault, clock=clock), asyncio.Event()
-        self.authenticator = Authenticator(
+        self.authenticator, self.context = self._authenticator(), self._context()
+
+    def _authenticator(self) -> Authenticator:
+        return Authenticator(
             self.directory,
-            master_key,
-            certificates=options.certificates,
-            methods=options.auth_methods,
+            self.master_key,
+            certificates=self.options.certificates,
+            methods=self.options.auth_methods,
             remote_keys=self.remote_keys,
             trust_keys=self.trust_keys,
             feeds=self.feeds,
         )
-        inquire, tally = self.inquiry.offer, self.counts.count
-        self.context = Context(issuer, store.ledger, limits, self.uses, clock, inquire=inquire, tally=tally)
+
+    def _context(self) -> Context:
+        meter = Meter(self.counts, self.telemetry)
+        return Context(
+            self.issuer,
+            self.store.ledger,
+            self.limits,
+            self.uses,
+            self.clock,
+            inquire=self.inquiry.offer,
+            tally=self.counts.count,
+            committed=meter.committed,
+            signed=meter.signed,
+        )
 
     def feed(self) -> RevocationFeed:
         """Build the feed of revocations."""
@@ -282,8 +318,13 @@ class _Parts:
             ("signature", self.signers.prove, PROVE_SECONDS),
             ("hints", self.inquiry.work, hints.SECONDS),
             ("feeds", partial(_look_at_feeds, self.directory, self.feeds), LOOK_SECONDS),
+            Write("metrics", self._publisher().publish),
             *self._retention(),
         ]
+
+    def _publisher(self) -> Publisher:
+        keys = partial(measure_keys, self.store, self.options.calendar, self.clock)
+        return Publisher(self.counts, self.telemetry, self.board, partial(measure_store, self.store), keys)
 
     def _retention(self) -> list[Piece]:
         seconds, folder = self.options.audit
@@ -321,6 +362,7 @@ class _Parts:
             remote_keys=self.remote_keys,
             nonces=_nonces(self.master_key, self.options),
             ending=self.ending,
+            board=self.board,
         )
 
     def _policy(self) -> Policy:
@@ -364,6 +406,11 @@ async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed |
     said = [part.metadata() for part in mounted]
     keys = parts.directory.published_keys()
     return site.metadata(parts.issuer, said, keys=keys, mtls_url=parts.options.mtls_url)
+
+
+def _fetches(fetch: Fetch | None) -> dict[str, Fetch | None]:
+    """Return what fetches each kind of document, by the name of the kind."""
+    return {"client_keys": fetch, "trust_keys": fetch, "feed": _for_feeds(fetch)}
 
 
 def _for_feeds(fetch: Fetch | None) -> Fetch | None:

@@ -31,6 +31,7 @@ from affiant.storage.entries import (
 )
 from affiant.storage.history.counts import SERVER, TOP_ROWS, Count, Selection, Total, is_over
 from affiant.storage.history.cursors import Cursor, is_free
+from affiant.storage.history.sizes import Sizes
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import (
     Append,
@@ -65,6 +66,7 @@ class MemoryStore(RegistryAndUsers):
         self.refresh_tokens: ports.RefreshTokens = MemoryRefreshTokens(ledger)
         self.ledger: ports.Ledger = ledger
         self.listeners: list[Callable[[Sequence[bytes]], None]] = ledger.listeners
+        self._ledger = ledger
         self.audit_log: ports.AuditLog = ledger
 
     async def open(self) -> None: ...
@@ -73,6 +75,13 @@ class MemoryStore(RegistryAndUsers):
 
     async def version(self) -> int:
         return self._tables.version
+
+    async def sizes(self) -> Sizes:
+        return self._ledger.sizes()
+
+    @property
+    def waiting(self) -> int:
+        return 0
 
     @property
     def clock_offset(self) -> float:
@@ -298,6 +307,10 @@ class MemoryLedger:
         self._audit += rows
         tell(self.listeners, [row.record for row in rows])
         return outcome
+
+    def sizes(self) -> Sizes:
+        with self._lock:
+            return Sizes(len(self._claims), 0, len(self._audit))
 
     async def find_claim(self, client_id: str, digest: bytes) -> int | None:
         return self._claims.get((client_id, digest))

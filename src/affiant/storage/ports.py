@@ -9,6 +9,7 @@ from affiant.storage.console import Cloned, Passkeys, Sessions, SignInLinks, Too
 from affiant.storage.entries import AuditBase, AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation, Sought
 from affiant.storage.history.counts import Count, Selection, Total
 from affiant.storage.history.cursors import Cursor
+from affiant.storage.history.sizes import Sizes
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import (
     Apis,
@@ -260,6 +261,13 @@ class Store(Protocol):
 
     async def version(self) -> int:
         """A number that changes with every change of a record of the registry or a setting, by any process."""
+
+    async def sizes(self) -> Sizes:
+        """How much is in the store. Cheap, however much that is: counts of many rows are estimates."""
+
+    @property
+    def waiting(self) -> int:
+        """How many commits of this process wait for their turn, or are on their way."""
 
     @property
     def clock_offset(self) -> float:

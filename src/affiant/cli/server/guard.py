@@ -26,6 +26,7 @@ from affiant.resource.options import DPOP_POLICIES, MOST_LEEWAY
 from affiant.resource.replays import RedisReplays, ReplayStore, SqliteReplays
 from affiant.system.text import printable
 from affiant.system.urls import join_host
+from affiant.telemetry import Telemetry
 
 MAX_CONNECTIONS = 4096
 REPLAYS = "AFFIANT_GUARD_REPLAYS"
@@ -136,6 +137,7 @@ def _guard(options: Mapping[str, Any], trusted: Sequence[str], rules: Rules) -> 
         certificate_proxies=trusted if "certificate_header" in chosen else (),
         replays=_store(options["replays"]),
         metadata=ResourceMetadata(scopes=scopes(rules)) if options["metadata"] else None,
+        telemetry=Telemetry(),
         **named,
         **chosen,
     )

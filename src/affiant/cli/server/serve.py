@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import uvicorn
+from cryptography import x509
 
 from affiant.cli.arguments import FILE
 from affiant.cli.connection.data import (
@@ -33,7 +34,7 @@ from affiant.cli.connection.data import (
 )
 from affiant.cli.output import is_json, json_option, show
 from affiant.cli.server import first_link, logs
-from affiant.cli.server.listening import port
+from affiant.cli.server.listening import loop, port, scraped
 from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
 from affiant.cli.server.supervision.worker import Serving, Worker
 from affiant.errors import ConfigError
@@ -49,6 +50,8 @@ from affiant.storage.ports import Store
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
 from affiant.system.version import __version__
+from affiant.telemetry import Telemetry
+from affiant.telemetry.board import Board, FolderBoard, open_folder
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 LIMITS_NAME = "limits"  # the file in the data folder that has the counts of all workers
@@ -88,6 +91,7 @@ def _decide(worker: Worker, options: dict[str, Any]) -> dict[str, Any]:
     for warning in (*settings.warnings_of_names(), *chosen.warnings):
         logs.remark(written, warning)
     chosen, place, opened = _listen(worker, chosen)
+    chosen = chosen.model_copy(update={"metrics": scraped.reserve(chosen.metrics, alone=worker.is_first)})
 
     async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None, bool]:
         return await _prepare(store, key, chosen, worker.sockets[0].getsockname()[1])
@@ -147,7 +151,7 @@ def _listen(
     return chosen, place, worker.sockets
 
 
-def _build(chosen: settings.Settings, issuer: str, given: Sequence[str], written: Logs) -> app.Server:
+def _build(chosen: settings.Settings, issuer: str, given: Sequence[str], written: Logs, board: Board) -> app.Server:
     key = find_key(chosen)  # the file may have changed since this generation was decided
     store = open_store(chosen, key)
     store.listeners.append(written.decisions)
@@ -164,6 +168,8 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str], written
         limits=Limits(rates, key=app.limits_key(key), path=chosen.data / LIMITS_NAME),
         at_end=_at_end,
         settings=settings.described(chosen, options=given, issuer=issuer),
+        telemetry=_measure(chosen),
+        board=board,
     )
     # Imported modules are never garbage: a full collection over them stops every request for 20 to 80 ms.
     gc.freeze()
@@ -172,6 +178,16 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str], written
     attach(built, relays)
     logs.watch(built, written, _at_end)
     return built
+
+
+def _measure(chosen: settings.Settings) -> Telemetry:
+    """Return what measures this process, with what only its listener and its certificate know."""
+    telemetry = Telemetry()
+    telemetry.watch(loop.measure)
+    if chosen.tls_cert is not None:
+        until = x509.load_pem_x509_certificate(chosen.tls_cert.read_bytes()).not_valid_after_utc
+        telemetry.set("affiant_tls_certificate_until_timestamp_seconds", number=until.timestamp())
+    return telemetry
 
 
 def _run(worker: Worker, chosen: settings.Settings, decided: dict[str, Any], written: Logs) -> None:
@@ -184,8 +200,10 @@ def _run(worker: Worker, chosen: settings.Settings, decided: dict[str, Any], wri
         "forwarded_allow_ips": chosen.forwarding or None,
         **_tls(chosen),
     }
-    built = _build(chosen, decided["issuer"], decided["given"], written)
-    Serving(uvicorn.Config(built, **options), worker, built.obstacles).run(sockets=worker.sockets)
+    board = FolderBoard(open_folder(worker.server_pid, instead=chosen.data))
+    built = _build(chosen, decided["issuer"], decided["given"], written, board)
+    with scraped.exposed(chosen.metrics, board):
+        Serving(uvicorn.Config(built, **options), worker, built.obstacles).run(sockets=worker.sockets)
 
 
 def _caps(chosen: settings.Settings, written: Logs) -> Caps:
@@ -255,7 +273,8 @@ def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, wr
     if written.is_json:
         logs.log.info("affiant %s listens", __version__, extra={"members": where})
     if is_json():
-        show({"issuer": issuer, "data": shown_place(chosen), "pid": pid})
+        named = {"metrics": f"http://{chosen.metrics}{scraped.PATH}"} if chosen.metrics else {}
+        show({"issuer": issuer, "data": shown_place(chosen), "pid": pid, **named})
         return
     if remembered is not None and remembered != issuer:
         logs.remark(written, f"the issuer was {remembered}: credentials files that name it must be made again")
@@ -263,6 +282,8 @@ def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, wr
         return
     stops = "   Ctrl-C stops" if sys.stdout.isatty() else ""
     click.echo(f"affiant  issuer {issuer}   data {shown_place(chosen)}   workers {chosen.workers}{stops}")
+    if chosen.metrics:
+        click.echo(f"metrics  http://{chosen.metrics}{scraped.PATH}")
     if remembered is None:  # the first start
         click.echo("next     affiant api new orders --identifier https://orders.example --scope orders.read")
         click.echo("         affiant client new billing --scope orders.read")

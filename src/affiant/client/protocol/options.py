@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # for the types alone, and it loads the JOSE rooms
     from affiant.client.cache.stores.store import TokenStore
     from affiant.client.events import OnEvent
     from affiant.client.protocol.assertions import Extra
+    from affiant.telemetry import Telemetry
 
 
 class Options(TypedDict, total=False):
@@ -25,6 +26,7 @@ class Options(TypedDict, total=False):
     claims: Extra | None
     lifetime: int | None
     on_event: OnEvent | None
+    telemetry: Telemetry | None
     key_password: str | bytes | None
     store: TokenStore | None
 

@@ -83,7 +83,7 @@ class TxnGuard:
     ) -> None:
         one = Issuer(issuer, algorithms=algorithms, revocations=revocations)
         (domain,) = options.check_audiences(trust_domain)
-        rules = options.rules([issuer], domain, options.check_leeway(leeway), "optional", ASYMMETRIC, None)
+        rules = options.rules([issuer], domain, leeway, "optional", ASYMMETRIC, None)
         trusted = trust.trust(one, (domain,), http=http, clock=clock)
         # A guard of access tokens never takes this typ.
         types = frozenset({names.TXN_TOKEN_TYP})
@@ -93,7 +93,6 @@ class TxnGuard:
             [replace(trusted, accepted=accepted)],
             url=None,
             proxies=options.proxies((), "rfc9440"),
-            published=None,
             challenges=options.challenges(rules, None, None, is_development=False),
             clock=clock,
         )

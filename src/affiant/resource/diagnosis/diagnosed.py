@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from copy import copy
+from functools import partial
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import Need, Needed
 from affiant.resource import waiting
+from affiant.resource.caller import Caller
 from affiant.resource.checks import Checks
 from affiant.resource.diagnosis import metrics, readiness
 from affiant.resource.diagnosis.counts import Counts
@@ -17,10 +21,22 @@ from affiant.resource.diagnosis.metrics import Metrics
 from affiant.resource.diagnosis.readiness import Readiness
 from affiant.resource.diagnosis.rehearsal import Rehearsal
 from affiant.resource.waiting import Steps
+from affiant.telemetry import Telemetry
 
 
 class Diagnosed(Checks):
     """The checks of a guard, with what it says about them."""
+
+    telemetry: Telemetry | None = None
+
+    def measure(self, telemetry: Telemetry | None) -> None:
+        """Measure each check from now on, if there is something to measure with."""
+        self.telemetry = telemetry
+        if telemetry is None:
+            return
+        telemetry.watch(lambda: metrics.samples(self.metrics()))
+        observe = telemetry.times("affiant_guard_check_seconds", self.audience).observe
+        vars(self)["_check"] = partial(_timed, self._check, observe)
 
     def metrics(self) -> Metrics:
         """Return what this guard has done in this process, and what it knows; ``.text()`` is for Prometheus."""
@@ -67,6 +83,7 @@ class Diagnosed(Checks):
         value = token.strip()
         text = value.rpartition(" ")[2]
         rehearsal, rehearsing = Rehearsal(), copy(self)
+        vars(rehearsing).pop("_check", None)  # that of this object, which counts
         vars(rehearsing).update(_counts=Counts(), _admit=rehearsal.admit)
         header = value if " " in value else f"Bearer {value}"
         try:
@@ -74,3 +91,11 @@ class Diagnosed(Checks):
         except (Rejected, RemoteError) as error:
             rehearsal.end(error)
         return rehearsal.explain(text, several=len(self.trusted()) > 1)
+
+
+def _timed(check: Callable[..., Steps[Caller]], observe: Callable[[float], None], *request: object) -> Steps[Caller]:
+    began = time.perf_counter()
+    try:
+        return (yield from check(*request))
+    finally:
+        observe(time.perf_counter() - began)

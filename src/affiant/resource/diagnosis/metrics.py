@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from affiant.resource.diagnosis.counts import Counts
+from affiant.resource.diagnosis.counts import UNAVAILABLE, Counts
 from affiant.resource.issuer.trust import Trusted
+from affiant.telemetry.exposition import render_samples
+from affiant.telemetry.samples import Samples, merge
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-Row = tuple[dict[str, str], float | None]  # labels and value; None is left out
+ACCEPTED = "accepted"
+_OF_ISSUERS = {
+    "affiant_guard_keys": "keys",
+    "affiant_guard_keys_age_seconds": "keys_age",
+    "affiant_guard_keys_stale": "keys_stale",
+    "affiant_guard_key_fetches_total": "key_fetches",
+    "affiant_guard_key_failures_total": "key_failures",
+    "affiant_guard_feed_age_seconds": "feed_age",
+    "affiant_guard_feed_failures_total": "feed_failures",
+    "affiant_guard_clock_offset_seconds": "clock_offset",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +70,16 @@ class Metrics:
     issuers: tuple[IssuerMetrics, ...]
 
     def text(self) -> str:
-        """Return them in the text format of Prometheus, whose type is `CONTENT_TYPE`."""
+        """Return them in the text format of Prometheus, whose type is `CONTENT_TYPE`.
+
+        Raises:
+            ConfigError: prometheus-client is not installed: it comes with ``affiant[metrics]``.
+        """
         return render([self])
 
 
 def measure(api: str, counts: Counts, remembered: int, trusted: Iterable[Trusted]) -> Metrics:
-    requests = {"accepted": counts.accepted, **dict(sorted(counts.refused.items()))}
+    requests = {ACCEPTED: counts.accepted, **dict(sorted(counts.refused.items()))}
     return Metrics(api, requests, counts.unknown, remembered, tuple(map(_measure_issuer, trusted)))
 
 
@@ -84,56 +99,27 @@ def _measure_issuer(trusted: Trusted) -> IssuerMetrics:
 
 
 def render(found: Iterable[Metrics]) -> str:
-    """Return the metrics of several guards of this process as one page."""
-    guards = list(found)
-    families: tuple[tuple[str, str, str, Iterable[Row]], ...] = (
-        ("requests_total", "counter", "Requests by outcome.", _requests(guards)),
-        ("tokens_verified_total", "counter", "Requests whose token was not in the cache.", _verified(guards)),
-        ("tokens_remembered", "gauge", "Tokens in the cache.", _remembered(guards)),
-        ("keys", "gauge", "Keys of the issuer that are known.", _of_issuers(guards, "keys")),
-        ("keys_age_seconds", "gauge", "Since the keys were fetched.", _of_issuers(guards, "keys_age")),
-        ("keys_stale", "gauge", "1 if keys are used beyond their lifetime.", _of_issuers(guards, "keys_stale")),
-        ("key_fetches_total", "counter", "Fetches of keys that succeeded.", _of_issuers(guards, "key_fetches")),
-        ("key_failures_total", "counter", "Fetches of keys that failed.", _of_issuers(guards, "key_failures")),
-        ("feed_age_seconds", "gauge", "Since the revocations were heard of.", _of_issuers(guards, "feed_age")),
-        (
-            "feed_failures_total",
-            "counter",
-            "Requests for revocations that failed.",
-            _of_issuers(guards, "feed_failures"),
-        ),
-        ("clock_offset_seconds", "gauge", "The issuer's clock minus this one.", _of_issuers(guards, "clock_offset")),
-    )
-    return "".join(line for family in families for line in _family(*family))
+    """Return the metrics of several guards of this process as one page.
+
+    Raises:
+        ConfigError: prometheus-client is not installed.
+    """
+    return render_samples(merge(map(samples, found))).text.decode()
 
 
-def _requests(guards: Iterable[Metrics]) -> Iterator[Row]:
-    for guard in guards:
-        yield from (({"api": guard.api, "outcome": outcome}, n) for outcome, n in guard.requests.items())
+def samples(found: Metrics) -> Samples:
+    """Return the numbers by the names of the table."""
+    own: Samples = {
+        "affiant_guard_requests_total": {(found.api, *_outcome(name)): n for name, n in found.requests.items()},
+        "affiant_guard_tokens_verified_total": {(found.api,): found.verified},
+        "affiant_guard_tokens_remembered": {(found.api,): found.remembered},
+    }
+    for name, attribute in _OF_ISSUERS.items():
+        known = ((one.issuer, getattr(one, attribute)) for one in found.issuers)
+        own[name] = {(found.api, issuer): float(value) for issuer, value in known if value is not None}
+    return own
 
 
-def _verified(guards: Iterable[Metrics]) -> Iterator[Row]:
-    return (({"api": guard.api}, guard.verified) for guard in guards)
-
-
-def _remembered(guards: Iterable[Metrics]) -> Iterator[Row]:
-    return (({"api": guard.api}, guard.remembered) for guard in guards)
-
-
-def _of_issuers(guards: Iterable[Metrics], attribute: str) -> Iterator[Row]:
-    for guard in guards:
-        for one in guard.issuers:
-            yield {"api": guard.api, "issuer": one.issuer}, getattr(one, attribute)
-
-
-def _family(name: str, kind: str, meaning: str, rows: Iterable[Row]) -> Iterator[str]:
-    samples = [(labels, value) for labels, value in rows if value is not None]
-    if samples:
-        yield f"# HELP affiant_guard_{name} {meaning}\n# TYPE affiant_guard_{name} {kind}\n"
-    for labels, value in samples:
-        shown = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
-        yield f"affiant_guard_{name}{{{shown}}} {round(float(value), 3):.15g}\n"
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+def _outcome(name: str) -> tuple[str, str]:
+    """Return the outcome and the reason of a key of `Metrics.requests`."""
+    return (name, "") if name in (ACCEPTED, UNAVAILABLE) else ("refused", name)

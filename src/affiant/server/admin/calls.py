@@ -25,6 +25,7 @@ from affiant.server.request.limits import Limits
 from affiant.server.request.notes import Request
 from affiant.server.settings import Setting
 from affiant.storage.ports import Store
+from affiant.telemetry.board import Board, OwnBoard
 
 if TYPE_CHECKING:  # it loads the token endpoint, which few calls need
     from affiant.server.explain.explainer import Explainer
@@ -55,6 +56,7 @@ class AdminContext:
     remote_keys: RemoteKeys = field(default_factory=RemoteKeys)  # of clients with a jwks_uri, as this process has them
     nonces: Nonces | None = field(default=None, repr=False)  # if DPoP proofs need one
     reads: Reads = field(default_factory=Reads)
+    board: Board = field(default_factory=OwnBoard)  # what all processes of this node have measured
     ending: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process is asked to end
 
     @property

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from affiant.errors import ConfigError, StoreError
 from affiant.jose import base64url
 from affiant.jose.key_set import KeySet
-from affiant.oauth import names
+from affiant.oauth import names as registered
 from affiant.oauth.metadata import well_known_url
 from affiant.server.published import pages
 from affiant.server.published.public import ANY_ORIGIN, Show, is_known, public_route, route
@@ -61,7 +61,7 @@ def routes(
 
     # RFC 8414 3.1 puts the well-known part before the issuer's path, OpenID Connect Discovery 4.1 after it; clients
     # look for each document in either place.
-    suffixes = (names.WELL_KNOWN_OAUTH, names.WELL_KNOWN_OPENID)
+    suffixes = (registered.WELL_KNOWN_OAUTH, registered.WELL_KNOWN_OPENID)
     discovery = {urlsplit(well_known_url(issuer, suffix=suffix)).path for suffix in suffixes}
     discovery |= {f"{path}{suffix}" for suffix in suffixes}
     return [
@@ -74,6 +74,12 @@ def routes(
         public_route(f"{path}/errors", show_reasons),
         public_route(f"{path}/errors/{{code}}", show_reason),
     ]
+
+
+def names(of: Iterable[BaseRoute]) -> dict[str, str]:
+    """Return the names of the published documents, by their paths; a path with a parameter has none."""
+    paths = [one.path for one in of if isinstance(one, Route) and "{" not in one.path]
+    return {path: "metadata" if "/.well-known/" in path else path.rpartition("/")[2] for path in paths}
 
 
 def _show_keys(directory: Directory, max_age: int) -> Show:

@@ -83,6 +83,12 @@ class Background:
         slow = [name for name, since in self._since.items() if now - since > SLOW_SECONDS]
         return [*(f"{name}: {why}" for name, why in sorted(self.problems.items())), *(f"{n}: no answer" for n in slow)]
 
+    def states(self) -> dict[str, bool]:
+        """Return each piece of work, and whether it fails or has waited for too long."""
+        now = asyncio.get_running_loop().time()
+        names = ["store", "audit", *(piece[0] for piece in self._also)]
+        return {name: name in self.problems or now - self._since.get(name, now) > SLOW_SECONDS for name in names}
+
     async def _again(self, name: str, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         while True:
             # Retry soon: until the next success, /health reports a failure.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -61,6 +62,9 @@ class Context:
     inquire: Callable[[Request], None] = lambda _: None  # takes refused requests, to search for a known mistake
     # Counts a decision for the history: the request, the code of its reason if it is refused, and the used credential.
     tally: Callable[[Request, str | None, str | None], None] = lambda *_: None
+    # Take the seconds of each commit, and of each signature.
+    committed: Callable[[float], None] = lambda _: None
+    signed: Callable[[float], None] = lambda _: None
 
 
 class Recorder:
@@ -76,7 +80,7 @@ class Recorder:
         self._uses = context.uses
         self._clock = context.clock
         self._inquire = context.inquire
-        self._tally = context.tally
+        self._tally, self._committed = context.tally, context.committed
         self._refused_tokens = context.refused_tokens
         self._deadline = Deadline()
 
@@ -149,7 +153,9 @@ class Recorder:
             revocations=revocations,
             revoke_family=revoke_family,
         )
+        began = time.perf_counter()
         outcome = await self._ledger.claim(entry)
+        self._committed(time.perf_counter() - began)
         self._count(request, entry, outcome, is_repeated=outcome is Outcome.REPLAYED)
         if outcome is not Outcome.FIRST and outcome in _LOST:
             raise _Recorded(_LOST[outcome])
@@ -215,7 +221,9 @@ class Recorder:
             claim=request.notes.claim if refusal.reason.value.step != _PROOF_STEP else None,
             tolerate_repeat=caller.tolerates_repeat if caller else False,
         )
+        began = time.perf_counter()
         outcome = await self._ledger.claim(entry)
+        self._committed(time.perf_counter() - began)
         is_repeated = outcome is Outcome.REPLAYED or await self._is_repeated(request, entry)
         self._count(request, entry, outcome, is_repeated=is_repeated)
         return Rejected(_LOST[outcome]) if outcome in _LOST else refusal

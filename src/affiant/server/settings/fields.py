@@ -26,6 +26,7 @@ from affiant.server.request.audit.archiving.folder import Folder
 from affiant.server.request.audit.archiving.keeping import Keep, parse_keep
 from affiant.server.request.audit.sinks import syslog, webhook
 from affiant.server.request.certificate import Certificates
+from affiant.server.settings.metrics import is_private, parse_address
 from affiant.server.settings.options import Options
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
@@ -169,6 +170,9 @@ class Settings(BaseModel):
         le=_MOST,
         allow_inf_nan=False,
         description="requests of one client a second after that",
+    )
+    metrics: Annotated[str, _accepted_by(lambda text: parse_address(text) if text else None)] = Field(
+        default="", description="HOST:PORT where Prometheus scrapes /metrics without a token; default: nowhere"
     )
     access_token_lifetime: int = Field(default=600, ge=10, le=3600, description="seconds that an access token lives")
     exchange_depth: int = Field(
@@ -375,7 +379,9 @@ class Settings(BaseModel):
     @property
     def warnings(self) -> tuple[str, ...]:
         """Return a sentence for each valid setting that weakens the server."""
-        return tuple(
+        public = "metrics: every host that reaches {} sees how this server is used; listen on a private address"
+        shown = () if is_private(self.metrics) else (public.format(self.metrics),)
+        return shown + tuple(
             f"{name} believes every address: {risk}; name the addresses of your proxies"
             for name, risk in (
                 ("trusted_proxies", "any client can choose the address that limits and the audit log go by"),

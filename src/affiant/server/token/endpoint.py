@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -48,6 +49,7 @@ class TokenEndpoint(ClientEndpoint):
         budgets: Budgets,
     ) -> None:
         super().__init__(context, authenticator)
+        self._signed = context.signed
         self._budgets = budgets
         self._directory = directory
         self._grants = {grant.grant_type: grant for grant in grants}
@@ -63,7 +65,9 @@ class TokenEndpoint(ClientEndpoint):
         client = decision.caller.client
         self._budgets.check(client, request)
         signer = await self._signers.get(decision.granted.signing_alg)
+        began = time.perf_counter()
         issued = await issue(decision, issuer=self._issuer, signer=signer, master_key=self._master_key, now=request.now)
+        self._signed(time.perf_counter() - began)
         request.notes.token = issued.jti
         # One commit: the jti is claimed, and the audit record and the state of the refresh token are written.
         await self.commit(request, new_refresh=issued.new_refresh, rotation=issued.rotation)

@@ -156,6 +156,11 @@ class PostgresLedger:
             await connection.execute("DELETE FROM setting WHERE name = $1", PROBE)
         self._groups.has_failed = False
 
+    @property
+    def waiting(self) -> int:
+        """How many entries wait for a group, or are in the one that is being committed."""
+        return self._groups.waiting
+
     def open(self) -> None:
         self._groups.open()
 
@@ -177,8 +182,13 @@ class Groups:
         self._commit = commit
         self._waiting: deque[Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
+        self._committing = 0
         self._is_closing = False
         self.has_failed: bool = False  # since the last reset, and not because of an entry
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting) + self._committing
 
     def open(self) -> None:
         self._is_closing = False
@@ -212,9 +222,10 @@ class Groups:
                 # A caller that stopped waiting has got an error: its entry must not be committed after all.
                 group = [(entry, future) for entry, future in taken if not future.done()]
                 if group:
+                    self._committing = len(group)
                     await self._settle(group)
         finally:
-            self._running = None
+            self._running, self._committing = None, 0
 
     async def _settle(self, group: list[Waiting]) -> None:
         try:

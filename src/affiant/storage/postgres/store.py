@@ -11,6 +11,7 @@ from typing import Any
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
 from affiant.storage.commit import tell
+from affiant.storage.history.sizes import Sizes, estimate_claims
 from affiant.storage.postgres.audit import PostgresAuditLog
 from affiant.storage.postgres.connection import CALL_SECONDS, LOST, Address, Pool, check_session, connect, parse_address
 from affiant.storage.postgres.counts import LOCK_COUNTS, PostgresCounts
@@ -91,6 +92,15 @@ class PostgresStore(SqlStore):
 
     async def version(self) -> int:
         return await self._watch.version()
+
+    async def sizes(self) -> Sizes:
+        claims, head = await estimate_claims(self._pool), await self.audit_log.head()
+        rows = await self._pool.fetch("SELECT pg_database_size(current_database())")
+        return Sizes(claims, int(rows[0][0]), head.given)
+
+    @property
+    def waiting(self) -> int:
+        return self._ledger.waiting
 
     @property
     def clock_offset(self) -> float:

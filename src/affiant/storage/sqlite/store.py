@@ -11,6 +11,7 @@ from typing import Any
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
 from affiant.storage.commit import tell
+from affiant.storage.history.sizes import Sizes, estimate_claims
 from affiant.storage.sql import SqlCursors, SqlStore
 from affiant.storage.sqlite.audit import SqliteAuditLog
 from affiant.storage.sqlite.connection import Reads, create
@@ -68,6 +69,14 @@ class SqliteStore(SqlStore):
     async def version(self) -> int:
         return int((await self._reads.fetch("SELECT number FROM version"))[0][0])
 
+    async def sizes(self) -> Sizes:
+        claims, head = await estimate_claims(self._reads), await self.audit_log.head()
+        return Sizes(claims, sum(map(_size, (self._path, Path(f"{self._path}-wal")))), head.given)
+
+    @property
+    def waiting(self) -> int:
+        return self._writing.waiting if self._writing is not None else 0
+
     @property
     def clock_offset(self) -> float:
         return 0.0
@@ -83,3 +92,10 @@ class SqliteStore(SqlStore):
         if self._writing is None:
             raise StoreError("the database is not open")
         return self._writing
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # a file that was removed; and the log is only there while the database is open
+        return 0

@@ -58,8 +58,14 @@ class Writer:
         self._is_signalled = False
         self._closing = False
         self._has_failed = False
+        self._running = 0
         self._thread = threading.Thread(target=self._run, name="affiant-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait, or are in the transaction that runs."""
+        return len(self._jobs) + self._running
 
     def submit(self, work: Work, item: Any) -> asyncio.Future[Any]:
         """Do this item in the next transaction, with others of the same work.
@@ -112,7 +118,9 @@ class Writer:
                 self._signals.get()
             group = [self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))]
             if group:
+                self._running = len(group)
                 self._commit(group)
+                self._running = 0
                 self._report(group)
 
     def _commit(self, group: list[_Job]) -> None:

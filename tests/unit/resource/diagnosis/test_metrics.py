@@ -89,9 +89,9 @@ def test_text_is_that_of_prometheus(issuer: ListeningIssuer) -> None:
     guards = [issuer.guard(), Guard(issuer.url, audience='a "b" \\ c\n', revocations="off")]
     guards[0].check_sync([issuer.token()])
     text = render(guard.metrics() for guard in guards)
-    assert 'affiant_guard_requests_total{api="https://api.example",outcome="accepted"} 1\n' in text
-    assert 'affiant_guard_requests_total{api="a \\"b\\" \\\\ c\\n",outcome="accepted"} 0\n' in text
-    assert f'affiant_guard_keys_age_seconds{{api="https://api.example",issuer="{issuer.url}"}} 0\n' in text
+    assert 'affiant_guard_requests_total{api="https://api.example",outcome="accepted",reason=""} 1.0\n' in text
+    assert 'affiant_guard_requests_total{api="a \\"b\\" \\\\ c\\n",outcome="accepted",reason=""} 0.0\n' in text
+    assert f'affiant_guard_keys_age_seconds{{api="https://api.example",issuer="{issuer.url}"}} 0.0\n' in text
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(names) == len(set(names))  # a family appears once on a page
     assert guards[0].metrics().text().count("# TYPE") == len(names)

@@ -10,6 +10,7 @@ from typing import Any
 
 from affiant.cli.server.listening.connection import HEADERS_SECONDS, Connection
 from affiant.cli.server.listening.table import Caps, Succession, Table
+from affiant.telemetry.samples import Samples
 
 try:
     from uvloop import Loop as _Loop
@@ -36,14 +37,28 @@ def make(caps: Caps, succession: Succession | None = None) -> asyncio.AbstractEv
     return loop
 
 
+def measure() -> Samples:
+    """Return how many connections the running loop has open, and how many it had no room for."""
+    tables: list[Table] = getattr(asyncio.get_running_loop(), "tables", [])
+    return {
+        "affiant_open_connections": {(): sum(map(len, tables))},
+        "affiant_refused_connections_total": {(): sum(table.refused for table in tables)},
+    }
+
+
 class _CappedLoop(_Loop):  # type: ignore[misc, unused-ignore]
     caps = Caps()
     succession = Succession()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[Table] = []  # one for each port
 
     async def create_server(self, protocol_factory: Callable[[], Connection], **options: Any) -> Any:  # type: ignore[override, unused-ignore]
         await self.succession.may_accept()
         table = Table(self.caps)
         table.succession = self.succession
+        self.tables.append(table)
         listener = Listener(self, protocol_factory, options["sock"], table, tls=options.get("ssl"))
         listener.start()
         return listener

@@ -41,11 +41,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def listen(host: str, port: int, *, option: str) -> socket.socket:
-    """Return a socket that listens; `option` is where the user chose the address."""
+def listen(host: str, port: int, *, option: str, is_shared: bool = False) -> socket.socket:
+    """Return a socket that listens; `option` is where the user chose the address.
+
+    Other processes of this user may listen on a shared one too: each connection goes to one of them.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if is_shared:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listening.bind((host, port))
         listening.listen(2048)

@@ -110,7 +110,8 @@ class Table:
         self._open: dict[Open, None] = {}
         self._waiting: dict[Open, None] = {}
         self._addresses: dict[str, Address] = {}
-        self._refused = 0
+        self.refused = 0  # since the process was started
+        self._reported = 0  # of these
         self._reported_at = float("-inf")
         self._looking: asyncio.TimerHandle | None = None
 
@@ -131,13 +132,13 @@ class Table:
         if len(self._open) >= self._caps.total:
             self._drop_first(self._waiting)
         if self._is_full(address) or len(self._open) >= self._caps.total:
-            self._refused += 1
+            self.refused += 1
             return None
         return address
 
     def drop_oldest(self) -> None:
         """Close the connection that has waited for longest: the process has no more files to open."""
-        self._refused += 1
+        self.refused += 1
         self._drop_first(self._waiting)
 
     def add(self, connection: Open) -> None:
@@ -189,12 +190,12 @@ class Table:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         self.check(now)
-        if self._refused and now - self._reported_at >= REPORT_SECONDS:
+        if self.refused > self._reported and now - self._reported_at >= REPORT_SECONDS:
             log.warning(
                 "%d connections were refused or closed for lack of room: see max_connections in docs/how-to/operate.md",
-                self._refused,
+                self.refused - self._reported,
             )
-            self._refused, self._reported_at = 0, now
+            self._reported, self._reported_at = self.refused, now
         self._looking = loop.call_later(LOOK_SECONDS, self._look, loop)
 
     def _drop_first(self, waiting: dict[Open, None]) -> None:

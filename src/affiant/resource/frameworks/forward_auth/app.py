@@ -20,6 +20,7 @@ from affiant.resource.frameworks.forward_auth import identity, request
 from affiant.resource.frameworks.forward_auth.request import KINDS
 from affiant.resource.frameworks.routes import PUBLIC
 from affiant.resource.options import check_list
+from affiant.telemetry.exposition import render
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -77,6 +78,13 @@ class ForwardAuth:
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
+    def _measured(self, scope: Scope) -> tuple[int, Mapping[str, str], bytes]:
+        if self._guard.telemetry is None:
+            return 200, {"Content-Type": CONTENT_TYPE}, self._guard.metrics().text().encode()
+        accept = next((value for name, value in scope["headers"] if name == b"accept"), b"").decode("latin-1")
+        page = render(self._guard.telemetry, accept)
+        return 200, {"Content-Type": page.media_type}, page.text
+
     async def _answer(self, scope: Scope) -> tuple[int, Mapping[str, str], bytes]:
         if scope["path"] == HEALTH:
             return 200, {}, b""
@@ -84,7 +92,7 @@ class ForwardAuth:
             readiness = self._guard.readiness()
             return readiness.status, readiness.headers, readiness.body
         if scope["path"] == METRICS:
-            return 200, {"Content-Type": CONTENT_TYPE}, self._guard.metrics().text().encode()
+            return self._measured(scope)
         published = self._guard.published
         if published is not None and scope["path"] == published.path:
             return published.answer_text(scope["method"])

@@ -10,7 +10,7 @@ from affiant.server.admin.routes.users import access, users
 _NOUNS = (
     teams.TEAMS, clients.CLIENTS, clients.CREDENTIALS, apis.APIS, apis.GRANTS, trusts.TRUSTS, rules.RULES,
     tokens.INITIAL, tokens.TOKENS, refused.TOKENS, audit.AUDIT, audit.EXPLAIN, planned.PLANNED, search.SEARCH,
-    server.SETTINGS, server.SIGNING_KEYS, judgement.DRY_RUN, counts.COUNTS, attention.ATTENTION,
+    server.SETTINGS, server.METRICS, server.SIGNING_KEYS, judgement.DRY_RUN, counts.COUNTS, attention.ATTENTION,
     users.USERS, access.PASSKEYS, access.SESSIONS,
 )  # fmt: skip
 ALL: tuple[Operation, ...] = tuple(route for noun in _NOUNS for route in noun.all)

@@ -1,5 +1,6 @@
 """The server itself: its settings, and the keys that sign access tokens."""
 
+import asyncio
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -13,9 +14,11 @@ from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import UNKNOWN, Call, Reach, Routes
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import SEEN_SECONDS
+from affiant.server.request.http import Answer
 from affiant.system.version import __version__
+from affiant.telemetry.exposition import render_of
 
-SETTINGS, SIGNING_KEYS = Routes("settings"), Routes("signing keys")
+SETTINGS, METRICS, SIGNING_KEYS = Routes("settings"), Routes("metrics"), Routes("signing keys")
 Kid = Annotated[str, Field(max_length=256)]
 
 
@@ -35,6 +38,14 @@ async def show_status(call: Call) -> Any:
         clock_offset=round(call.context.store.clock_offset, 3),
         obstacles=await call.context.obstacles(),
     )
+
+
+@METRICS("GET /metrics", Role.VIEWER, Reach.SERVER, answers=None)
+async def show_metrics(call: Call) -> Answer:
+    """Show the metrics of all processes of the node that answers, as text for Prometheus; OpenMetrics if asked for."""
+    # On a thread, because the files of other processes are read.
+    page = await asyncio.to_thread(render_of, call.context.board.read, call.header("accept") or "")
+    return Answer(200, {}, body=page.text, media_type=page.media_type.encode("ascii"))
 
 
 @SIGNING_KEYS("GET /signing-keys", Role.VIEWER, Reach.PUBLIC, answers=models.page(documents.SigningKey), is_list=True)

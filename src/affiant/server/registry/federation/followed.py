@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from math import isfinite
 from typing import Any
 
 from affiant.errors import Rejected, StoreError
@@ -33,6 +34,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # between two fetches of a feed
 CURRENT_SECONDS = 5.0  # age of a feed from which it is fetched again before a token of its server is taken
+FOLLOWED_SECONDS = 60.0  # since the last fetch, after which a feed is followed no more: its trust was removed
 METADATA_SECONDS = 300.0  # age of the metadata from which the address of a feed is read again
 # Attack: a hostile server lists ever new revocations, until the feed of this server is too large for its guards.
 MOST_A_DAY = 20_000
@@ -124,6 +126,15 @@ class FollowedFeeds:
             await self._looks.run(partial(self._look, trust), key=trust.name)
         if not followed.is_current(now):
             raise Rejected(Reason.TRUST_FEED, detail=f"trust {trust.name}: {followed.problem}"[:256])
+
+    def states(self) -> dict[str, tuple[float | None, bool]]:
+        """Return of each feed that is followed now, by trust: its age in seconds, if it is known; whether it fails."""
+        now = self._clock()
+        return {
+            name.rpartition(" ")[0]: (now - one.heard_at if isfinite(one.heard_at) else None, bool(one.problem))
+            for name, one in self._known.items()
+            if now - one.begun_at < FOLLOWED_SECONDS
+        }
 
     async def close(self) -> None:
         """Cancel the fetches in flight."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
 from affiant.errors import StoreError
+from affiant.oauth import names
 from affiant.server.request.notes import Notes, Request
 from affiant.storage import ports
 from affiant.storage.history.counts import (
@@ -48,9 +50,18 @@ AGES: Final = (*map(str, _AGES), _END)
 USUAL_AGES: Final = frozenset(AGES[AGES.index("0") : AGES.index("60")])
 
 
-# Decisions that differ in nothing that is counted: minute, client_id, endpoint, outcome, reason, credential, observed
-# breaches, APIs, and the places in LATENCIES and AGES.
-_Cell = tuple[int, str, str, str, str | None, str | None, tuple[str, ...], str | None, int, int | None]
+# Decisions that differ in nothing that is counted: minute, client_id, endpoint, method and grant, outcome, reason,
+# credential, observed breaches, APIs, and the places in LATENCIES and AGES.
+Cell = tuple[int, str, str, str, str, str, str | None, str | None, tuple[str, ...], str | None, int, int | None]
+# The grants as labels of metrics. Attack: ever new names of grants would be ever new cells.
+NO_GRANT, OTHER_GRANT, UNPROVED = "none", "other", "unproved"
+GRANTS: Final = {
+    None: NO_GRANT,
+    names.CLIENT_CREDENTIALS: "client_credentials",
+    names.REFRESH_TOKEN: "refresh_token",
+    names.JWT_BEARER: "jwt-bearer",
+    names.TOKEN_EXCHANGE: "token-exchange",
+}
 _Key = tuple[str, str, str, int, str]  # of a Count
 
 
@@ -65,13 +76,16 @@ class Counts:
     def __init__(self, counts: ports.Counts, is_known: Callable[[str], bool]) -> None:
         self._counts = counts
         self._is_known = is_known
-        self._cells: dict[_Cell, int] = {}
+        self._cells: dict[Cell, int] = {}
         self._rows: dict[_Key, int] = {}  # until they are written
         self._strangers: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
+        self._folding: asyncio.Task[None] | None = None
         # While it is held, the store has all counts that `wrote` got, and no more.
         self.between_writes: asyncio.Lock = asyncio.Lock()
         self.wrote: Callable[[Sequence[Count]], None] = lambda _: None  # takes what was written
+        self.folded: Callable[[Cell, int], None] = lambda *_: None  # takes each cell, and how often it occurred
+        self.seconds: dict[str, float] = defaultdict(float)  # that the requests of each endpoint took, in all
 
     def count(self, request: Request, reason: str | None = None, credential: str | None = None) -> None:
         """Count a decision: a refusal, if it has a reason; `credential` proved the client, and counts as used."""
@@ -79,19 +93,23 @@ class Counts:
         caller, iat, now = notes.caller, notes.iat, int(request.now)
         observed: tuple[str, ...]
         if caller is None:
-            client_id, observed = self._claimed(notes), ()
+            client_id, observed, method = self._claimed(notes), (), UNPROVED
         else:
-            client_id, observed = caller.client_id, caller.observed
-        cell: _Cell = (
+            client_id, observed, method = caller.client_id, caller.observed, caller.method
+        seconds = time.perf_counter() - request.started
+        self.seconds[request.endpoint] += seconds
+        cell: Cell = (
             now // 60,
             client_id,
             request.endpoint,
+            method,
+            GRANTS.get(notes.grant, OTHER_GRANT),
             notes.outcome if reason is None else REFUSED,
             reason,
             credential,
             observed,
             notes.resource if reason is None else None,  # until then it is only what the client asks for
-            bisect_left(_LATENCIES, (time.perf_counter() - request.started) * 1000) if reason is None else 0,
+            bisect_left(_LATENCIES, seconds * 1000),
             bisect_left(_AGES, now - iat) if iat.__class__ in _NUMBER else None,
         )
         try:
@@ -99,10 +117,10 @@ class Counts:
         except KeyError:
             self._begin(cell)
 
-    def _begin(self, cell: _Cell) -> None:
+    def _begin(self, cell: Cell) -> None:
         if len(self._cells) >= MAX_CELLS:
-            minute, _, endpoint, outcome, reason, *_ = cell
-            cell = (minute, SERVER, endpoint, outcome, reason, None, (), None, *cell[-2:])
+            minute, _, endpoint, method, grant, outcome, reason, *_ = cell
+            cell = (minute, SERVER, endpoint, method, grant, outcome, reason, None, (), None, *cell[-2:])
         self._cells[cell] = self._cells.get(cell, 0) + 1
 
     def _claimed(self, notes: Notes) -> str:
@@ -138,15 +156,26 @@ class Counts:
             await asyncio.sleep(PAUSE_SECONDS)
             deleted = await self._counts.purge(int(clock()))
 
-    async def _write(self) -> None:
+    async def fold(self) -> None:
+        """Work out what the decisions since the last time belong to, without a store; never cancelled half way."""
+        if self._folding is not None:
+            await asyncio.shield(self._folding)
+        self._folding = asyncio.create_task(self._fold())
+        await asyncio.shield(self._folding)
+
+    async def _fold(self) -> None:
         cells, self._cells, self._strangers = self._cells, {}, set()
         for number, (cell, count) in enumerate(cells.items(), 1):
+            self.folded(cell, count)
             for key in _keys(cell):
                 # Those of the whole server have few labels. They have room also while the store fails for a day.
                 if key in self._rows or len(self._rows) < MAX_CELLS or key[0] == SERVER:
                     self._rows[key] = self._rows.get(key, 0) + count
             if number % ROWS == 0:
                 await asyncio.sleep(0)
+
+    async def _write(self) -> None:
+        await self.fold()
         waiting = sorted(self._rows)
         for start in range(0, len(waiting), ROWS):
             keys = waiting[start : start + ROWS]
@@ -160,9 +189,9 @@ class Counts:
                 await asyncio.sleep(PAUSE_SECONDS)
 
 
-def _keys(cell: _Cell) -> Iterator[_Key]:
+def _keys(cell: Cell) -> Iterator[_Key]:
     """Yield the keys of all counts that a decision belongs to."""
-    minute, client_id, endpoint, outcome, reason, credential, observed, resource, latency, age_at = cell
+    minute, client_id, endpoint, _, _, outcome, reason, credential, observed, resource, latency, age_at = cell
     at = {unit: begin(unit, minute * 60) for unit in UNITS}
     kind, label = (OTHER, f"{endpoint} {outcome}") if endpoint != TOKEN else (outcome, reason or "")
     age = AGES[age_at] if age_at is not None else None

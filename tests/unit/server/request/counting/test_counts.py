@@ -7,7 +7,7 @@ import pytest
 
 from affiant.errors import StoreError
 from affiant.server.request.counting import counts as counting
-from affiant.server.request.counting.counts import MAX_STRANGERS, Counts
+from affiant.server.request.counting.counts import LATENCIES, MAX_STRANGERS, Counts
 from affiant.server.request.notes import Request
 from affiant.storage.history.counts import DAY, HOUR, ISSUED, LATENCY, MINUTE, OTHER, REFUSED, SERVER, Count, Selection
 from affiant.storage.memory import MemoryStore
@@ -99,7 +99,7 @@ async def test_made_up_names_leave_room_for_clients() -> None:
     for number in range(10_000):
         counts.count(_request(f"made-up-{number}"), "client.unknown")
     counts.count(_request("c"), "assertion.expired")
-    assert len(counts._cells) == MAX_STRANGERS + 2
+    assert len({client_id for _, client_id, *_ in counts._cells}) == MAX_STRANGERS + 2
     await counts.write()
     assert await _listed(store) == {(REFUSED, "client.unknown"): 10_000, (REFUSED, "assertion.expired"): 1}
     assert await _listed(store, "c", HOUR) == {(REFUSED, "assertion.expired"): 1}
@@ -113,7 +113,7 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = Counts(store.counts, lambda _: True)
     for number in range(100):
         counts.count(_request(f"c{number}"), "assertion.expired")
-    assert len(counts._cells) == 11
+    assert len(counts._cells) <= 10 + len(LATENCIES)
     await counts.write()
     assert await _listed(store) == {(REFUSED, "assertion.expired"): 100}
 
