@@ -17,7 +17,7 @@ FAST = (
     "tests/unit/oauth",
     "tests/unit/client",
     "tests/unit/resource",
-    "tests/rfc",
+    "tests/unit/cli/registry/importing",
 )
 _PIP = ("-m", "pip", "-qq", "--disable-pip-version-check", "--no-input", "install")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from affiant.storage.entries import AuditBase
 from affiant.storage.sql import DROP, MAY_DROP, REBASE, SqlAuditLog, cannot_drop
-from affiant.storage.sqlite.connection import Reads
+from affiant.storage.sqlite.connection import Reads, numbered
 from affiant.storage.sqlite.ledger import HEAD
 from affiant.storage.sqlite.writer import Transaction, Writer
 
@@ -21,10 +21,10 @@ class SqliteAuditLog(SqlAuditLog):
     async def drop(self, base: AuditBase) -> int:
         def work(transaction: Transaction) -> int:
             execute = transaction.connection.execute
-            if not execute(MAY_DROP.replace("$", "?"), (base.number, base.link)).fetchone()[0]:
+            if not execute(MAY_DROP.replace("$", "?"), numbered((base.number, base.link))).fetchone()[0]:
                 raise cannot_drop(base)
-            dropped: int = execute(DROP.replace("$", "?"), (base.number,)).rowcount
-            execute(REBASE.replace("$", "?"), base)
+            dropped: int = execute(DROP.replace("$", "?"), numbered((base.number,))).rowcount
+            execute(REBASE.replace("$", "?"), numbered(base))
             return dropped
 
         count: int = await self._writer().change(work)

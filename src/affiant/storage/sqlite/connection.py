@@ -132,4 +132,9 @@ def _fetch(connection: sqlite3.Connection | None, query: str, values: Sequence[A
     if connection is None:
         raise StoreError("the database is not open")
     with translated():
-        return connection.execute(query.replace("$", "?"), values).fetchall()
+        return connection.execute(query.replace("$", "?"), numbered(values)).fetchall()
+
+
+def numbered(values: Sequence[Any]) -> dict[str, Any]:
+    """Return values for ``?1``, ``?2`` and so on: these are names to Python, and 3.14 refuses a sequence for them."""
+    return {str(number): value for number, value in enumerate(values, 1)}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from affiant.storage.history.counts import Count
 from affiant.storage.sql import SqlCounts, count_rows, ended_counts
-from affiant.storage.sqlite.connection import Reads
+from affiant.storage.sqlite.connection import Reads, numbered
 from affiant.storage.sqlite.writer import Transaction, Writer
 
 _ADD = (
@@ -28,7 +28,9 @@ class SqliteCounts(SqlCounts):
             return
 
         def work(transaction: Transaction) -> None:
-            transaction.connection.executemany(_ADD, rows)  # the store's version stays: no worker caches counts
+            transaction.connection.executemany(
+                _ADD, map(numbered, rows)
+            )  # the store's version stays: no worker caches counts
 
         await self._writer().change(work)
 
@@ -38,7 +40,7 @@ class SqliteCounts(SqlCounts):
             for condition, values in ended_counts(now):
                 ended = f"SELECT {_KEY} FROM counts WHERE {condition} LIMIT {limit:d}"  # noqa: S608 - text of our own
                 statement = f"DELETE FROM counts WHERE ({_KEY}) IN ({ended})"  # noqa: S608 - the same
-                deleted += transaction.connection.execute(statement.replace("$", "?"), values).rowcount
+                deleted += transaction.connection.execute(statement.replace("$", "?"), numbered(values)).rowcount
             return deleted
 
         deleted: int = await self._writer().change(work)

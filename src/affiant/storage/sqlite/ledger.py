@@ -21,7 +21,7 @@ from affiant.storage.entries import (
     reaches,
 )
 from affiant.storage.sql import HIGHEST
-from affiant.storage.sqlite.connection import Reads
+from affiant.storage.sqlite.connection import Reads, numbered
 from affiant.storage.sqlite.writer import Transaction, Writer
 
 _REVOKE = (
@@ -102,7 +102,7 @@ def commit(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry])
     connection = transaction.connection
     # Read inside the transaction: another process may have written since the last one.
     (forgotten,) = connection.execute("SELECT until FROM forgotten").fetchone()
-    newest, link, given = connection.execute(HEAD, (GENESIS,)).fetchone()
+    newest, link, given = connection.execute(HEAD, numbered((GENESIS,))).fetchone()
     number = max(newest, given)
     tokens = [token for digest in named(entries) if (token := _find(connection, digest)) is not None]
     revoked = [row for name in dependencies(entries) if (row := _find_revocation(connection, name)) is not None]

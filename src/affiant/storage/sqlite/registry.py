@@ -8,7 +8,7 @@ from typing import Any
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import Append, Get, Result, Rows, Step, Steps, changes_version, drive
 from affiant.storage.sql import SqlKeyUses, SqlTables, select, write
-from affiant.storage.sqlite.connection import Reads
+from affiant.storage.sqlite.connection import Reads, numbered
 from affiant.storage.sqlite.ledger import commit
 from affiant.storage.sqlite.writer import Transaction, Writer
 
@@ -36,14 +36,16 @@ class SqliteTables(SqlTables):
         execute = transaction.connection.execute
         if isinstance(step, Get | Rows):
             query, values = select(step)
-            found = [step.table.decode(stored) for (stored,) in execute(query.replace("$", "?"), values).fetchall()]
+            found = [
+                step.table.decode(stored) for (stored,) in execute(query.replace("$", "?"), numbered(values)).fetchall()
+            ]
             return found if isinstance(step, Rows) else next(iter(found), None)
         transaction.changed |= changes_version(step)
         if isinstance(step, Append):
             commit(self._audit_key, transaction, step.entries)
             return None
         for statement, values in write(step):
-            execute(statement.replace("$", "?"), values)
+            execute(statement.replace("$", "?"), numbered(values))
         return None
 
 

@@ -14,7 +14,7 @@ from affiant.storage.commit import tell
 from affiant.storage.history.sizes import Sizes, estimate_claims
 from affiant.storage.sql import SqlCursors, SqlStore
 from affiant.storage.sqlite.audit import SqliteAuditLog
-from affiant.storage.sqlite.connection import Reads, create
+from affiant.storage.sqlite.connection import Reads, create, numbered
 from affiant.storage.sqlite.copies import locked, restoring
 from affiant.storage.sqlite.counts import SqliteCounts
 from affiant.storage.sqlite.ledger import SqliteLedger
@@ -83,7 +83,7 @@ class SqliteStore(SqlStore):
 
     async def _run(self, statement: str, *values: Any) -> Sequence[Any]:
         def work(transaction: Transaction) -> Sequence[Any]:
-            return transaction.connection.execute(statement.replace("$", "?"), values).fetchall()
+            return transaction.connection.execute(statement.replace("$", "?"), numbered(values)).fetchall()
 
         rows: Sequence[Any] = await self._writer().change(work)
         return rows
