@@ -211,8 +211,12 @@ def _expressions() -> list[str]:
 
 
 def test_expressions_name_metrics_that_there_are(monitored: Monitored) -> None:
+    assert monitored.issue().is_success
     httpx2.post(f"{monitored.server.issuer}/introspect", data={"token": "none"}, timeout=10)
-    scraped = monitored.until(lambda one: _total(one, "affiant_requests_total", endpoint="introspect") > 0)
+    httpx2.get(f"{monitored.server.issuer}/jwks", timeout=10)
+    counters = ("affiant_token_requests_total", "affiant_requests_total", "affiant_http_requests_total")
+    looked = "affiant_signing_keys"
+    scraped = monitored.until(lambda one: all(_total(one, name) > 0 for name in (*counters, looked)))
     kinds = {
         f"{name}{suffix}": metric
         for name, metric in METRICS.items()
