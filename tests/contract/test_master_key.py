@@ -13,8 +13,7 @@ from affiant.errors import ConfigError
 from affiant.server.keys import rotation, signing_keys
 from affiant.server.keys.master_key import SETTING, MasterKey, Rings, fingerprint, seal_ring
 from affiant.server.keys.rotation import SEEN, Doer
-from affiant.server.keys.vault import Vault, signing_key_purpose
-from affiant.server.registry.credentials import secrets as client_secrets
+from affiant.server.keys.vault import Vault, client_secret_purpose, signing_key_purpose
 from affiant.server.registry.directory import Directory
 from affiant.storage.entries import AuditRow
 from affiant.storage.history.audit_chain import Broken, Verification, walk
@@ -26,7 +25,7 @@ FIRST, SECOND, THIRD = (bytes([number]) + secrets.token_bytes(31) for number in 
 OLD, NEW = MasterKey.from_bytes(FIRST), MasterKey.from_bytes(SECOND)
 DOER = Doer("alice", NOW)
 TEXT = "a-secret-that-both-sides-know-and-must-be-recovered"
-PURPOSE = client_secrets.purpose("billing")
+PURPOSE = client_secret_purpose("billing")
 MakeStore = Callable[..., Store]
 
 
@@ -39,7 +38,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def _fill(store: Store) -> None:
     await signing_keys.ensure(store, Vault(OLD), now=NOW)
     for client_id in ("billing", "other"):
-        sealed = OLD.seal(TEXT.encode(), purpose=client_secrets.purpose(client_id))
+        sealed = OLD.seal(TEXT.encode(), purpose=client_secret_purpose(client_id))
         secret = StoredSecret(None, sealed, NOW, None)
         await store.clients.add(
             Client(

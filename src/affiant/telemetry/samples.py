@@ -25,7 +25,7 @@ class Times:
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
         self.counts: list[int] = [0] * (len(bounds) + 1)
-        self.total = 0.0
+        self.total: float = 0.0
 
     def observe(self, seconds: float) -> None:
         self.counts[bisect_left(self._bounds, seconds)] += 1

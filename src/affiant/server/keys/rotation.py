@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 
 from affiant.errors import ConfigError
 from affiant.server.keys.master_key import BYTES, SETTING, MasterKey, Ring, Rings, fingerprint, seal_ring
-from affiant.server.keys.vault import signing_key_purpose
-from affiant.server.registry.credentials import secrets as client_secrets
+from affiant.server.keys.vault import client_secret_purpose, signing_key_purpose
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.ports import Store
 from affiant.storage.records import Client, SigningKey
@@ -182,7 +181,7 @@ def _signing_key(one: SigningKey, key: MasterKey) -> SigningKey | None:
 
 
 def _client(one: Client, key: MasterKey) -> Client | None:
-    purpose = client_secrets.purpose(one.client_id)
+    purpose = client_secret_purpose(one.client_id)
     again = tuple(
         replace(secret, sealed=key.resealed(secret.sealed, purpose=purpose) or secret.sealed)
         if secret.sealed is not None

@@ -148,6 +148,11 @@ class Vault:
         )
 
 
+def client_secret_purpose(client_id: str) -> str:
+    """Return what a secret is sealed for: a seal for one client opens for no other."""
+    return f"client-secret/{client_id}"
+
+
 def signing_key_purpose(kid: str) -> str:
     return f"signing-key/{kid}"
 

@@ -17,6 +17,7 @@ from affiant.jose import base64url
 from affiant.jose.key_set import LeftOut, describe
 from affiant.oauth import bearer
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.vault import client_secret_purpose
 from affiant.server.registration import descriptions, metadata, records, software_statement
 from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.records import Bounds, Policy
@@ -209,7 +210,7 @@ class ManagementEndpoint(Registrar):
     def _is_secret(self, client: Client, stored: StoredSecret, sent: str) -> bool:
         if stored.sealed is None:
             return hmac.compare_digest(stored.digest or _NO_DIGEST, self._master_key.digest(sent))
-        plain = self._master_key.unseal(stored.sealed, purpose=client_secrets.purpose(client.client_id))
+        plain = self._master_key.unseal(stored.sealed, purpose=client_secret_purpose(client.client_id))
         return hmac.compare_digest(plain, sent.encode())
 
 

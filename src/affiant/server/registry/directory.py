@@ -16,10 +16,9 @@ from affiant.oauth import names
 from affiant.oauth.assertion import Rules
 from affiant.server.keys import calendar
 from affiant.server.keys.master_key import SETTING, MasterKey
-from affiant.server.keys.vault import Opened, Vault
+from affiant.server.keys.vault import Opened, Vault, client_secret_purpose
 from affiant.server.registry import profiles
 from affiant.server.registry.credentials import keys as client_keys
-from affiant.server.registry.credentials import secrets
 from affiant.server.registry.credentials.keys import ClientKeys
 from affiant.server.registry.federation.known import Federation
 from affiant.server.registry.profiles import GUIDE, Demands
@@ -216,7 +215,7 @@ class Directory:
         macs: tuple[tuple[SecretKey, int | None], ...] = ()
         if record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
             alg = record.token_endpoint_auth_signing_alg or "HS256"
-            purpose = secrets.purpose(record.client_id)
+            purpose = client_secret_purpose(record.client_id)
             macs = tuple(
                 (
                     SecretKey(self._master_key.unseal(secret.sealed, purpose=purpose), alg, secret.id or None),

@@ -29,6 +29,8 @@ MORE: dict[str, tuple[str, ...]] = {
     "client update": ("--scope", "x"),
     "api update": ("--scope", "x"),
     "revoke": ("--client", "billing"),
+    "audit archive": ("--keep", "90d"),
+    "client import": ("--from", "csv"),
     "explain": ("--at", "1"),
     "client disable": ("billing",),
     "rule add": ("--trust", "ci", "--client", "billing", "--when", "sub=job"),
@@ -68,6 +70,13 @@ def _required(command: click.Command) -> Iterator[str]:
                 yield "registry.toml" if isinstance(parameter.type, click.Path) else "x=y"
 
 
+def _file(name: str) -> str:
+    """Return what the file is that a command takes."""
+    if name == "client import":
+        return "client_id,scope\nbilling,x\n"
+    return json.dumps(generate("ES256").public().to_jwk()) if "key" in name else ""
+
+
 ASKS = {
     " ".join(words): command
     for words, command in LEAVES.items()
@@ -77,7 +86,7 @@ ASKS = {
 
 @pytest.mark.parametrize("name", ASKS)
 def test_reading_command_creates_nothing(name: str, tmp_path: Path) -> None:
-    Path("registry.toml").write_text(json.dumps(generate("ES256").public().to_jwk()) if "key" in name else "")
+    Path("registry.toml").write_text(_file(name))
     done = _run(*name.split(), *_required(ASKS[name]), *MORE.get(name, ()))
     kind = ConfigError if name == "explain" else NotFound
     assert isinstance(done.exception, kind), (done.exception, done.output)

@@ -18,8 +18,7 @@ from affiant.cli.diagnosis.checkup import installation
 from affiant.server.keys import key_source, rotation, signing_keys
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.keys.vault import Vault
-from affiant.server.registry.credentials import secrets
+from affiant.server.keys.vault import Vault, client_secret_purpose
 from affiant.storage.ports import Store
 from affiant.storage.records import BACKED_UP_AT, Client, StoredSecret
 from affiant.storage.registry import SIGNING_KEYS, Rows
@@ -198,7 +197,7 @@ def test_a_secret_that_can_be_guessed(examine: Examine) -> None:
     _make()
 
     async def work(store: Store, key: MasterKey) -> None:
-        sealed = key.seal(SECRET.encode(), purpose=secrets.purpose("billing"))
+        sealed = key.seal(SECRET.encode(), purpose=client_secret_purpose("billing"))
         secret = StoredSecret(None, sealed, NOW, None)
         await store.clients.add(Client("billing", "client_secret_jwt", secrets=(secret,), created_at=NOW))
 

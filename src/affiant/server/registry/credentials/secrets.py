@@ -11,6 +11,7 @@ from affiant.errors import ConfigError
 from affiant.jose import base64url
 from affiant.oauth import names
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.vault import client_secret_purpose
 from affiant.storage.records import StoredSecret
 
 _BYTES = 32
@@ -42,7 +43,9 @@ def make(
     name = wanted.id or secrets.token_hex(8)
     if auth_method == names.CLIENT_SECRET_JWT:
         # The MAC key must be recoverable, so it is sealed (RFC 7523 needs the secret itself).
-        return text, StoredSecret(None, master_key.seal(text.encode(), purpose=purpose(client_id)), now, None, name)
+        return text, StoredSecret(
+            None, master_key.seal(text.encode(), purpose=client_secret_purpose(client_id)), now, None, name
+        )
     return text, StoredSecret(master_key.digest(text), None, now, None, name)
 
 
@@ -69,11 +72,6 @@ def check(text: str, *, client_id: str, least: int = 0) -> None:
         raise ConfigError("client_secret can be guessed: it has the client_id or a word such as password in it")
     if len(set(text)) < _DIFFERENT or _REPEATED.fullmatch(text):
         raise ConfigError("client_secret can be guessed: its characters repeat")
-
-
-def purpose(client_id: str) -> str:
-    """Return what a secret is sealed for: a seal for one client opens for no other."""
-    return f"client-secret/{client_id}"
 
 
 def is_live(secret: StoredSecret, now: float) -> bool:

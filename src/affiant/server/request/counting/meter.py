@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from affiant.errors import Rejected
 from affiant.server.registry.key_cache import Fetch, Fetched
@@ -22,8 +23,8 @@ class Meter:
     """
 
     def __init__(self, counts: Counts, telemetry: Telemetry) -> None:
-        self.committed = telemetry.times("affiant_commit_seconds").observe
-        self.signed = telemetry.times("affiant_signature_seconds").observe
+        self.committed: Callable[[float], None] = telemetry.times("affiant_commit_seconds").observe
+        self.signed: Callable[[float], None] = telemetry.times("affiant_signature_seconds").observe
         self._telemetry = telemetry
         self._seconds = counts.seconds
         counts.folded = self._take

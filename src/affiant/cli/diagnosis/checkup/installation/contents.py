@@ -19,7 +19,7 @@ from affiant.errors import Error
 from affiant.jose.claims import LEEWAY
 from affiant.server.keys import calendar, rotation
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry.credentials import secrets
+from affiant.server.keys.vault import client_secret_purpose
 from affiant.server.request.audit.archiving.keeping import parse_keep
 from affiant.server.settings import Settings
 from affiant.storage.entries import AuditRow
@@ -104,7 +104,7 @@ async def _guessable(store: Store, key: MasterKey) -> AsyncIterator[str]:
 
 
 def _secrets(client: Client, key: MasterKey) -> list[bytes]:
-    purpose = secrets.purpose(client.client_id)
+    purpose = client_secret_purpose(client.client_id)
     return [key.unseal(secret.sealed, purpose=purpose) for secret in client.secrets if secret.sealed is not None]
 
 
