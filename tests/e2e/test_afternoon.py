@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,13 @@ class Operator(Reader):
             before = job.err.count("reloaded:")
             job.process.send_signal(number)
             if number == signal.SIGHUP:
-                job.until(lambda job=job, before=before: job.err.count("reloaded:") > before)
+                job.until(partial(_has_reloaded, job, before))
             else:
                 job.process.wait(30)
+
+
+def _has_reloaded(job: Child, before: int) -> bool:
+    return job.err.count("reloaded:") > before
 
 
 def looks_like(line: str) -> str:
