@@ -173,7 +173,7 @@ def test_reload_refuses_nothing(reloaded: tuple[Server, Systemd, ssl.SSLContext 
         reload(2)
         assert set(serving) <= set(children(main))
         assert "access_token_lifetime" in server.child.err
-        assert "the reload failed, and the workers before it serve on" in server.child.err
+        assert "the reload failed, and the old workers keep serving" in server.child.err
 
     load = Load(server, client)
     asyncio.run(load.during(work))

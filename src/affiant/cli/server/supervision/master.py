@@ -167,7 +167,7 @@ class Supervisor:
             self._leave(coming, now)
             for each in coming.sockets:
                 each.close()
-            self._reports.say(f"the reload failed, and the workers before it serve on: a new worker {why}")
+            self._reports.say(f"the reload failed, and the old workers keep serving: a new worker {why}")
 
     def _follow(self, coming: Generation) -> None:
         """Let new workers take over."""
