@@ -12,6 +12,8 @@ from typing import Self
 
 from affiant.system.text import printable
 
+_NOTIFY_SECONDS = 1.0
+
 
 class Stopped(BaseException):
     """SIGTERM: the supervisor ends the process. Like KeyboardInterrupt, it passes every `except Exception`."""
@@ -59,4 +61,5 @@ def notify(*assignments: str) -> None:
     place = f"\0{address[1:]}" if address.startswith("@") else address
     text = "\n".join(map(printable, assignments))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out, contextlib.suppress(OSError):
+        out.settimeout(_NOTIFY_SECONDS)  # a receiver that reads nothing must not stop the process
         out.sendto(text.encode(), place)

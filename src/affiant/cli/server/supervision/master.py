@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import socket
@@ -69,6 +70,7 @@ class Supervisor:
             while self._code is None or self._all():
                 self._wait(signals)
                 self._judge()
+        self._reports.close()
         if self._code != -signal.SIGINT:
             return self._code
         if self._reports.logs_json:
@@ -86,7 +88,10 @@ class Supervisor:
             "is_first": self._serving is None,
             "place": self._serving and self._serving.decided and self._serving.decided["place"],
         }
-        return Process(self._arguments, (generation and generation.sockets) or self._sockets, first)
+        started = Process(self._arguments, (generation and generation.sockets) or self._sockets, first)
+        if started.failure:
+            self._reports.say(f"a worker cannot be started: {started.failure}")
+        return started
 
     def _all(self) -> list[Process]:
         generations = filter(None, (self._serving, self._coming))
@@ -223,4 +228,15 @@ class Supervisor:
 
 def supervise(arguments: Sequence[str]) -> int:
     """Become the supervisor of `affiant serve`, and return the exit code."""
+    _open_standard_files()
     return Supervisor(arguments).run()
+
+
+def _open_standard_files() -> None:
+    """Open those that the caller has closed: the log would go into whatever gets their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number
+            os.set_inheritable(number, True)

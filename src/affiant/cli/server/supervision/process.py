@@ -15,6 +15,7 @@ from affiant.cli.server.supervision.link import VARIABLE, Link
 
 _OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")  # only the supervisor reports to systemd
 _PROGRAM = "affiant"
+_NOT_STARTED = 126  # the exit code that a shell has for a command that cannot be run
 
 
 def command(arguments: Sequence[str]) -> list[str]:
@@ -32,12 +33,15 @@ class Process:
     """A worker process, from its start to its end."""
 
     def __init__(self, arguments: Sequence[str], sockets: Sequence[socket.socket], first: dict[str, Any]) -> None:
-        """Start it with this first message."""
+        """Start it with this first message; one that cannot be started has ended at once, and `failure` says why."""
         ours, theirs = socket.socketpair()
         files = [each.fileno() for each in sockets]
         environment = {name: value for name, value in os.environ.items() if name not in _OURS}
-        # Order: blocked before it starts. Ctrl-C at a terminal goes to all, and the supervisor decides.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._process: subprocess.Popen[bytes] | None = None
+        self.failure = ""
+        # Order: blocked before it starts. Ctrl-C at a terminal, and a SIGHUP to the group or the unit, go to all, and
+        # the supervisor decides.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 - our own command
@@ -45,6 +49,8 @@ class Process:
                     env=environment | {VARIABLE: str(theirs.fileno())},
                     pass_fds=(theirs.fileno(), *files),
                 )
+        except OSError as error:  # the program is just being replaced, or no more processes may be made
+            self.failure = error.strerror or str(error)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.link = Link(ours)
@@ -54,10 +60,12 @@ class Process:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._process.pid if self._process is not None else 0
 
     def ended(self) -> int | None:
         """Return its exit code, as a shell has it, or None while it runs."""
+        if self._process is None:
+            return _NOT_STARTED
         code = self._process.poll()
         return 128 - code if code is not None and code < 0 else code
 
@@ -70,5 +78,6 @@ class Process:
         self.tell({"end": "followed"})
 
     def end(self, number: int = signal.SIGTERM) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
+import queue
+import threading
 import time
 from collections.abc import Sequence
 
@@ -13,6 +14,9 @@ from affiant.cli.workload.supervision import notify
 from affiant.system.text import printable
 
 _MICROSECONDS = 1_000_000
+_STANDARD_ERROR = 2
+_MOST_LINES = 100  # that wait for an output which takes none
+CLOSE_SECONDS = 1.0  # for what is left at the end
 
 
 class Reports:
@@ -25,6 +29,7 @@ class Reports:
         self._is_said = False  # since the start or the last reload
         self._was_heard = False
         self._fed_at = float("-inf")
+        self._output = Output()
         self.logs_json: bool = False
 
     @property
@@ -74,8 +79,37 @@ class Reports:
             at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
             members = {"ts": at, "level": "warning", "logger": __name__, "message": text, "pid": os.getpid()}
             line = json.dumps(members) + "\n"
-        with contextlib.suppress(OSError):
-            os.write(sys.stderr.fileno(), line.encode())  # in one piece: the workers write there, too
+        self._output.put(line.encode())
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._output.close()
+
+
+class Output:
+    """Standard error, on a thread of its own: a pipe without a reader stops the lines, and nothing else."""
+
+    def __init__(self, file: int = _STANDARD_ERROR) -> None:
+        self._file = file
+        self._lines: queue.Queue[bytes | None] = queue.Queue(_MOST_LINES)
+        self._thread = threading.Thread(target=self._run, name="affiant-reports", daemon=True)
+        self._thread.start()
+
+    def put(self, line: bytes) -> None:
+        """Take a line, unless too many wait; it never blocks."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(line)
+
+    def close(self) -> None:
+        """Write what is left, within CLOSE_SECONDS."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(None)
+            self._thread.join(CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._file, line)  # in one piece: the workers write there, too
 
 
 def _watchdog_seconds() -> float:
