@@ -239,8 +239,8 @@ def test_pod_starts_and_passes_its_probes(
     child.until_healthy(base)
     assert [httpx2.get(f"{base}{path}").status_code for path in probes] == [200, 200, 200]
     assert httpx2.get(f"{base}/.well-known/oauth-authorization-server").json()["issuer"] == "https://as.example"
-    metrics = httpx2.get(f"http://{environment['AFFIANT_METRICS']}/metrics")
-    assert "affiant_build_info" in metrics.text
+    metrics = f"http://{environment['AFFIANT_METRICS']}/metrics"
+    child.until(lambda: "affiant_build_info" in httpx2.get(metrics).text)  # it is a second behind
     done = run(
         tmp_path,
         "api",
