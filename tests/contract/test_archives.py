@@ -172,7 +172,8 @@ async def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         assert len(await store.audit_log.export()) == 30
         (tmp_path / "file").unlink()
         (tmp_path / "file").mkdir()
-        await retention.keep(DAY)
+        another = Retention(Parts(ISSUER, store, KEY, made.vault, Folder(tmp_path / "file"), made.clock), rest=0.0)
+        await another.keep(DAY)
         assert (await store.cursors.list())[0].problem == ""
         assert (await store.audit_log.base()).number == 30
 

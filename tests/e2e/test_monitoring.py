@@ -72,7 +72,8 @@ def _total(found: Samples, name: str, **labels: str) -> float:
 def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
     folder = tmp_path_factory.mktemp("monitored")
     place = f"127.0.0.1:{free_port()}"
-    server = Server(folder, workers=2, environment={"AFFIANT_METRICS": place})
+    records = {"AFFIANT_AUDIT_FILE": str(folder / "records.jsonl"), "AFFIANT_AUDIT_KEEP": "90d"}
+    server = Server(folder, workers=2, environment={"AFFIANT_METRICS": place, **records})
     with server:
         server.add_api()
         server.affiant("client", "new", "billing", "--scope", "orders.read")
@@ -93,6 +94,10 @@ def test_decisions_of_all_workers_are_added_up(monitored: Monitored) -> None:
     assert _total(found, "affiant_audit_newest_number") >= 13
     assert _total(found, "affiant_signing_keys", state="active") == 1
     assert _total(found, "affiant_store_bytes") > 0
+    assert 0 <= time.time() - _total(found, "affiant_audit_oldest_timestamp_seconds") < 600
+    assert found["affiant_audit_archive_failing"] == {(): 0.0}
+    sink = (("sink", "audit_file"),)
+    monitored.until(lambda one: one.get("affiant_audit_sink_lag_records", {}).get(sink) == 0)
     assert _total(found, "affiant_background_problems", work="store") == 0
     assert found.keys() >= {"affiant_open_connections", "process_cpu_seconds_total", "affiant_build_info"}
 

@@ -46,7 +46,7 @@ from affiant.server.request.counting import budgets
 from affiant.server.request.counting.answers import Counted
 from affiant.server.request.counting.budgets import Budgets
 from affiant.server.request.counting.counts import PURGE_SECONDS, Counts
-from affiant.server.request.counting.gauges import measure_keys, measure_now, measure_store
+from affiant.server.request.counting.gauges import measure_audit, measure_keys, measure_now, measure_store
 from affiant.server.request.counting.meter import Meter, timed
 from affiant.server.request.counting.publisher import Publisher
 from affiant.server.request.counting.uses import Uses
@@ -324,7 +324,8 @@ class _Parts:
 
     def _publisher(self) -> Publisher:
         keys = partial(measure_keys, self.store, self.options.calendar, self.clock)
-        return Publisher(self.counts, self.telemetry, self.board, partial(measure_store, self.store), keys)
+        audit = partial(measure_audit, self.store, self.options.audit.seconds, self.clock)
+        return Publisher(self.counts, self.telemetry, self.board, partial(measure_store, self.store), keys, audit)
 
     def _retention(self) -> list[Piece]:
         seconds, folder = self.options.audit

@@ -125,9 +125,10 @@ class Retention:
             problem = str(error)
             if problem != self._problem:
                 log.warning("%s: %s", NAME, error)
-        if problem != self._problem:
-            await self._parts.store.cursors.advance(NAME, self._holder, 0, problem)
         self._problem = problem
+        noted = {cursor.name: cursor.problem for cursor in await self._parts.store.cursors.list()}
+        if noted.get(NAME, problem) != problem:  # another process may have noted it
+            await self._parts.store.cursors.advance(NAME, self._holder, 0, problem)
 
     async def due(self, before: float) -> Due:
         """Count the records that `archive` would archive."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import NamedTuple
 
-import msgspec
-
+from affiant.storage.history.archive import instant_of
 from affiant.storage.ports import AuditLog, Store
 
 PREFIX = "audit_"  # of the cursors of sinks, which have the names of their settings
@@ -19,10 +17,6 @@ class Lag(NamedTuple):
     seconds: float
 
 
-class _Timed(msgspec.Struct):
-    at: float
-
-
 async def lag_of(log: AuditLog, number: int, now: float) -> Lag:
     """Return the lag of a sink that has the records up to this number."""
     head = await log.head()
@@ -30,8 +24,8 @@ async def lag_of(log: AuditLog, number: int, now: float) -> Lag:
         return Lag(0, 0.0)
     seconds = 0.0
     for row in await log.export(after=number, limit=1):
-        with contextlib.suppress(msgspec.DecodeError):
-            seconds = max(0.0, now - msgspec.json.decode(row.record, type=_Timed).at)
+        at = instant_of(row)
+        seconds = max(0.0, now - at) if at else 0.0
     return Lag(head.number - number, round(seconds, 3))
 
 
