@@ -14,7 +14,7 @@ _NUMBERS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 class Signals:
     """Collects signals as long as the context lasts; it can be waited for like a file.
 
-    Attack: a storm of one signal fills the socket that wakes the supervisor, so the numbers are kept beside it.
+    Attack: a storm of one signal fills the socket that wakes the supervisor, so the numbers are kept elsewhere.
     """
 
     def __init__(self) -> None:
