@@ -17,6 +17,7 @@ MODULES = (
     "affiant.client",
     "affiant.resource",
     "affiant.resource.replays",
+    "affiant.telemetry",
     "affiant.errors",
     "affiant.server.app",
     "affiant.server.settings",

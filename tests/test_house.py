@@ -49,6 +49,7 @@ PUBLIC = (
     "affiant.server.app",
     "affiant.server.settings",
     "affiant.storage.ports",
+    "affiant.telemetry",
     "affiant.testing",
 )
 
@@ -106,7 +107,7 @@ BUNDLES = {
     "cli/server/listening/connection.py __init__ **options": "uvicorn's",
     "cli/server/listening/loop.py create_server **options": "asyncio's",
     "cli/server/serve.py serve **options": CLICK,
-    "server/app.py __init__ **options": "Starlette's",
+    "server/published/serving.py __init__ **options": "Starlette's",
     "server/registry/credentials/actions.py _changed **changes": "those of dataclasses.replace",
     "testing/messages.py assertion **changes": JSON,
     "testing/messages.py claims **changes": JSON,

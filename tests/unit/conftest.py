@@ -6,9 +6,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from tests import softhsm
+
+if TYPE_CHECKING:  # few tests trace, and OpenTelemetry is slow to load
+    from tests.spans import Recorded
 
 
 @pytest.fixture
@@ -61,3 +65,11 @@ def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[softhsm.SoftHsm]:
         del os.environ[softhsm.CONFIGURATION]
     else:
         os.environ[softhsm.CONFIGURATION] = before
+
+
+@pytest.fixture
+def recorded() -> "Recorded":
+    """What a provider of OpenTelemetry exports in this test."""
+    from tests.spans import Recorded
+
+    return Recorded()

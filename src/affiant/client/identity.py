@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # a program imports Service in half the time: the first one t
 
     import httpx2
 
-    from affiant.client import events
+    from affiant.client import events, spans
     from affiant.client.cache import owner
     from affiant.client.cache.sharing import Sharing
     from affiant.client.credentials import environment, own_key, rotating, search, workload
@@ -39,6 +39,8 @@ if TYPE_CHECKING:  # a program imports Service in half the time: the first one t
     from affiant.oauth import token as token_messages
     from affiant.oauth.metadata import Metadata
     from affiant.oauth.token import TokenResponse
+    from affiant.telemetry.tracing import traces as tracing
+    from affiant.telemetry.tracing.traces import Traces
 else:
     client_auth = Later("affiant.client.protocol.auth")
     connection = Later("affiant.client.protocol.connection")
@@ -54,7 +56,9 @@ else:
     workload = Later("affiant.client.credentials.workload")
     owner = Later("affiant.client.cache.owner")
     server = Later("affiant.client.protocol.server")
+    spans = Later("affiant.client.spans")
     token_messages = Later("affiant.oauth.token")
+    tracing = Later("affiant.telemetry.tracing.traces")
     transport = Later("affiant.client.protocol.transport")
 
 _OFFSETS = Remembered["flow.Offset"]()
@@ -103,6 +107,7 @@ class Service(OtherGrants):
         on_event: called with each `Event`, by the thread in which it happens; it must not block. An exception in it is
             logged, and fails no call.
         telemetry: a `Telemetry`, which counts the token requests of all services and guards that have the same one.
+        traces: traces the token requests, and sends the trace with requests to APIs, too (`affiant.telemetry.Traces`).
         key_password: of an encrypted key; else AFFIANT_KEY_PASSWORD, or the file that AFFIANT_KEY_PASSWORD_FILE names.
         store: shares the tokens with other processes of this client (`TokenStore`); in memory alone if left out. A
             token that is bound to a key or a certificate is shared with processes that have the same one: not to be
@@ -147,11 +152,17 @@ class Service(OtherGrants):
         self._server = server.Server(issuer, more, self._shape.profile, is_by_tls=is_by_tls)
         self._prover = credential.make_prover(dpop, clock)
         self._check_binding(is_by_tls=is_by_tls)
-        self._announce = events.make_announcer(issuer, client_id, more.get("on_event"), telemetry=more.get("telemetry"))
+        self._announce, self._traces = self._observers(more)
         self._offset, breaker = self._in_common(more)
         fetch = self._announce.watch(self._fetch, self._offset) if self._announce is not None else self._fetch
         sharing = self._share(more, has_new_key=dpop is True)
         self._source = TokenSource(fetch, clock, self._announce, sharing, breaker)
+
+    def _observers(self, more: Options) -> tuple[events.Announcer | None, Traces | None]:
+        """Return what the caller wants to hear of, and what traces it."""
+        on_event, telemetry, traces = more.get("on_event"), more.get("telemetry"), more.get("traces")
+        announce = events.make_announcer(self.issuer, self.client_id, on_event, telemetry=telemetry)
+        return announce, tracing.check(traces) if traces is not None else None
 
     def _in_common(self, more: Options) -> tuple[flow.Offset, Breaker]:
         """Return what every object of this process learned of the server, and how it answers this client."""
@@ -352,6 +363,7 @@ class Service(OtherGrants):
             unsafe_http=unsafe_http,
             offset=self._offset,
             announce=self._announce,
+            traces=self._traces,
         )
 
     def assertion(self) -> str:
@@ -420,6 +432,11 @@ class Service(OtherGrants):
         return make(**key._asdict())
 
     def _request(self, form: list[tuple[str, str]]) -> tuple[TokenResponse, float]:
+        if self._traces is None:
+            return self._persist(form)
+        return spans.requesting(self._traces, self.issuer, self.client_id, self._persist, form)
+
+    def _persist(self, form: list[tuple[str, str]]) -> tuple[TokenResponse, float]:
         rule, used = self._server.audience_rule, self._auth
         try:
             return self._ask(form)
@@ -454,7 +471,7 @@ class Service(OtherGrants):
                 reach=self._server.reach,
             )
             try:
-                return transport.run(asking, http)
+                return transport.run(asking, http, headers=self._traces.outgoing() if self._traces else None)
             except Refused:
                 raise
             except RemoteError:

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.errors.reasons import Reason
@@ -35,6 +35,9 @@ from affiant.resource.metadata import Published, ResourceMetadata, publish
 from affiant.resource.replays.claims import Claims
 from affiant.resource.replays.store import ReplayStore
 from affiant.resource.waiting import Steps
+from affiant.telemetry.tracing.traces import READ, Traces
+
+Found = TypeVar("Found")
 
 
 class Presented(NamedTuple):
@@ -46,6 +49,8 @@ class Presented(NamedTuple):
 
 class Checks:
     """The checks of a guard: a request goes in, a caller or a refusal comes out."""
+
+    _traces: Traces | None = None
 
     def __init__(
         self,
@@ -84,7 +89,7 @@ class Checks:
     def header_names(self) -> tuple[str, ...]:
         """The names of the headers that a check reads, in lower case."""
         more = (self._api_keys.header,) if self._api_keys is not None else ()
-        return (*resource_request.READ, *more)
+        return (*resource_request.READ, *more, *(READ if self._traces is not None else ()))
 
     def presented(self, scope: Scope) -> Presented:
         """Return the credentials in a request."""
@@ -115,7 +120,7 @@ class Checks:
             RemoteError: the issuer's keys are unknown and cannot be fetched, its revocations are required and too old,
                 or it does not answer the introspection: respond with 503.
         """
-        steps = self._check(authorization, needs.parse(need), proved, certificate)
+        steps = self._traced(self._check(authorization, needs.parse(need), proved, certificate))
         try:
             return await waiting.run(steps)
         except (Rejected, RemoteError) as error:
@@ -134,7 +139,7 @@ class Checks:
 
         What must be fetched is fetched by a thread of the guard, for which this one waits a bounded time.
         """
-        steps = self._check(authorization, needs.parse(need), proved, certificate)
+        steps = self._traced(self._check(authorization, needs.parse(need), proved, certificate))
         try:
             return waiting.run_sync(steps)
         except (Rejected, RemoteError) as error:
@@ -266,6 +271,16 @@ class Checks:
     def _check_scope(
         self, scope: Scope, wanted: Need, certificate: Certificate | None = None
     ) -> Steps[Caller | Denied]:
+        return self._traced(self._judge_scope(scope, wanted, certificate), scope["headers"])
+
+    def _traced(self, steps: Steps[Found], headers: Iterable[tuple[bytes, bytes]] = ()) -> Steps[Found]:
+        if self._traces is None:
+            return steps
+        from affiant.resource.diagnosis import spans  # noqa: PLC0415 - it imports OpenTelemetry
+
+        return spans.checking(self._traces, steps, audience=self.audience, headers=headers)
+
+    def _judge_scope(self, scope: Scope, wanted: Need, certificate: Certificate | None) -> Steps[Caller | Denied]:
         authorization, proved = resource_request.read(scope, base=self.url)
         try:
             resource_request.check_query(scope.get("query_string", b""), authorization)

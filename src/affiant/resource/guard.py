@@ -24,8 +24,10 @@ from affiant.resource.issuer import trust
 from affiant.resource.issuer.introspect import Introspection
 from affiant.resource.issuer.remote import Http
 from affiant.resource.issuer.trust import Issuer, Trusted
-from affiant.resource.metadata import ResourceMetadata, publish
+from affiant.resource.metadata import ResourceMetadata
 from affiant.resource.replays.store import ReplayStore
+from affiant.telemetry.tracing import traces as tracing
+from affiant.telemetry.tracing.traces import Traces
 
 if TYPE_CHECKING:  # only some APIs have these frameworks
     from affiant.resource.frameworks import aiohttp, fastapi, flask, litestar, starlette
@@ -71,6 +73,7 @@ class Guard(Diagnosed):
         clock: seconds since the epoch.
         leeway: seconds by which the clocks of the issuer and this API may differ, at most 300.
         api_keys: API keys that are taken next to tokens, until every client has tokens.
+        traces: traces each check, in the caller's trace (`affiant.telemetry.Traces`).
         development: True sends callers the reason of a refusal; otherwise only the log has it.
         telemetry: measures each check, with those of other guards and services that have the same one.
 
@@ -99,6 +102,7 @@ class Guard(Diagnosed):
         clock: Callable[[], float] = time.time,
         leeway: int = LEEWAY,
         api_keys: ApiKeys | None = None,
+        traces: Traces | None = None,
         development: bool = False,
         telemetry: Telemetry | None = None,
     ) -> None:
@@ -106,18 +110,17 @@ class Guard(Diagnosed):
         issuers = trust.parse(issuer, algorithms=algorithms, revocations=revocations, introspection=introspection)
         audiences = options.check_audiences(audience)
         rules = options.rules([*map(_name, issuers)], audiences[0], leeway, dpop, proof_algorithms, nonce_key)
-        published = publish(metadata, rules) if metadata else None
         super().__init__(
             rules,
             [trust.trust(one, audiences, http=http, clock=clock) for one in issuers],
             url=options.base(url),
             proxies=options.proxies(certificate_proxies, certificate_header),
-            challenges=options.challenges(rules, realm, published, api_keys, is_development=development),
+            challenges=options.challenges(rules, realm, metadata, api_keys, is_development=development),
             clock=clock,
             replays=options.check_store(replays),
             api_keys=options.check_api_keys(api_keys, rules),
         )
-        self.measure(telemetry)
+        self.measure(telemetry, tracing.check(traces))
 
     @contextmanager
     def unsafe_replaced(self, **options: Any) -> Iterator[list[Trusted]]:

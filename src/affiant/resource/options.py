@@ -12,7 +12,7 @@ from affiant.oauth.binding.forwarded import Proxies
 from affiant.oauth.resource_request import Rules
 from affiant.resource.answers import Challenges
 from affiant.resource.credentials.api_keys import ApiKeys
-from affiant.resource.metadata import Published
+from affiant.resource.metadata import ResourceMetadata, publish
 from affiant.resource.replays.store import ReplayStore
 
 MOST_LEEWAY = 300  # seconds
@@ -39,7 +39,7 @@ def check_api_keys(api_keys: ApiKeys | None, rules: Rules) -> ApiKeys | None:
 def challenges(
     rules: Rules,
     realm: str | None,
-    published: Published | None,
+    metadata: ResourceMetadata | None,
     api_keys: ApiKeys | None = None,
     *,
     is_development: bool,
@@ -49,6 +49,7 @@ def challenges(
     if not isinstance(is_development, bool):  # the text "false" of an environment variable must not turn it on
         raise ConfigError(f"development= is True or False, not {is_development!r}")
     page = api_keys.page if api_keys is not None else None
+    published = publish(metadata, rules) if metadata else None
     return Challenges(rules, realm or rules.audience, published, is_development=is_development, page=page)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from affiant.oauth import names
 from affiant.oauth.binding.dpop import Nonces
@@ -30,6 +30,7 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
 from affiant.server.published import site
 from affiant.server.published.revocations import RevocationFeed
+from affiant.server.published.serving import Late, Server
 from affiant.server.registration.client_keys import ClientKeysEndpoint
 from affiant.server.registration.endpoints import PATH, ManagementEndpoint, RegistrationEndpoint
 from affiant.server.registration.records import Policy
@@ -43,7 +44,6 @@ from affiant.server.request.audit import retention
 from affiant.server.request.audit.retention import Retention
 from affiant.server.request.background import Background, Piece, Write
 from affiant.server.request.counting import budgets
-from affiant.server.request.counting.answers import Counted
 from affiant.server.request.counting.budgets import Budgets
 from affiant.server.request.counting.counts import PURGE_SECONDS, Counts
 from affiant.server.request.counting.gauges import measure_audit, measure_keys, measure_now, measure_store
@@ -70,70 +70,11 @@ from affiant.telemetry.board import Board, OwnBoard
 
 CONSOLE_PATH = "/console"  # below the issuer
 
-if TYPE_CHECKING:  # no token needs it
+if TYPE_CHECKING:  # no token needs them
     from affiant.server.explain.explainer import Explainer
+    from affiant.server.request.audit.spans import Spans
 
 __all__ = ["Options", "Server", "build", "build_explainer", "limits_key"]
-
-
-class Server(Starlette):
-    """The routes, with a shorter way to the endpoints that authenticate clients."""
-
-    def __init__(
-        self,
-        *,
-        endpoints: dict[str, Endpoint],
-        below: dict[str, Late],
-        obstacles: Callable[[], Awaitable[list[str]]],
-        telemetry: Telemetry,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.obstacles = obstacles  # what keeps tokens from being issued now; empty if nothing does
-        # Attack: a redirect for a trailing slash would go to the host that the request names.
-        self.router.redirect_slashes = False
-        self._endpoints = endpoints
-        # By the first part of their paths, whose last segment is their name.
-        self._below = {first: Counted(app, telemetry, name=first.rpartition("/")[2]) for first, app in below.items()}
-        self._published = Counted(super().__call__, telemetry, site.names(self.routes))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # An endpoint answers its own failures, so it needs no middleware.
-        endpoint = self.find(scope["path"]) if scope["type"] == "http" else None
-        await (endpoint or self._published)(scope, receive, send)
-
-    def find(self, path: str) -> ASGIApp | None:
-        """The endpoint of this path; one whose path ends in a slash has all that are one segment longer."""
-        endpoint = self._endpoints.get(path)
-        if endpoint is not None:
-            return endpoint
-        # Not by a route's pattern, which matches no path with a line end in it: all of it is behind one gate.
-        for first, app in self._below.items():
-            if f"{path}/".startswith(f"{first}/"):
-                return app
-        return self._endpoints.get(path[: path.rfind("/") + 1])
-
-
-class Late:
-    """An ASGI application that is loaded with its first request: few processes ever need it."""
-
-    def __init__(self, load: Callable[[], ASGIApp]) -> None:
-        self._load = load
-        self._lock = asyncio.Lock()
-        self._app: ASGIApp | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._lock:
-            if self._app is None:
-                # On a thread: it takes a third of a second, in which tokens are issued.
-                self._app = await asyncio.to_thread(self._build)
-        await self._app(scope, receive, send)
-
-    def _build(self) -> ASGIApp:
-        built = self._load()
-        if gc.get_freeze_count():  # in a server that keeps its imports out of garbage collection, these too
-            gc.freeze()
-        return built
 
 
 def build(
@@ -150,6 +91,7 @@ def build(
     settings: Sequence[Setting] = (),
     telemetry: Telemetry | None = None,
     board: Board | None = None,
+    spans: Spans | None = None,
 ) -> Server:
     """Build the authorization server, an ASGI application that opens the store at its start and closes it at its end.
 
@@ -168,32 +110,47 @@ def build(
         telemetry: measures this process; by default one of its own.
         board: takes what is measured once a second, and has it of all processes, as the admin API shows it; by default
             that of this process alone.
+        spans: traces the requests to the endpoints; without them nothing is traced.
     """
     options, vault = options or Options(), vault or Vault(master_key)
     limits = limits or Limits(Rates(), key=limits_key(master_key))
     fetch = fetch or LateFetcher(options.jwks_uri_allowed)
-    parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch, telemetry=telemetry, board=board)
+    observers = _Observers(telemetry or Telemetry(), board or OwnBoard(), spans)
+    parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch, observers=observers)
     endpoints = parts.endpoints()
     background = Background(store.ledger, limits, clock, parts.pieces())
     parts.telemetry.watch(lambda: measure_now(store, background.states(), parts.feeds.states()))
     feed = parts.feed()
-    stub = site.Stub(issuer) if options.authorization_endpoint == "on" else None
-    document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
-
     path, health = urlsplit(issuer).path, site.Health(parts.directory, background)
-    age = options.calendar.max_age
-    routes = site.routes(issuer, document=document, directory=parts.directory, max_age=age, health=health, feed=feed)
     console = path + CONSOLE_PATH if options.console == "on" else None
     admin = parts.admin(settings, health.obstacles)
     return Server(
         telemetry=parts.telemetry,
         below=_below(admin, clock, admin=path + ADMIN_PATH, console=console),
-        endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
-        routes=[*routes, *(stub.routes() if stub else [])],
+        endpoints=observers.around({f"{path}/{name}": endpoint for name, endpoint in endpoints.items()}),
+        routes=_routes(parts, endpoints.values(), feed, health),
         obstacles=health.obstacles,
         lifespan=partial(_life, parts, background, feed, at_end),
         exception_handlers=site.handlers(issuer, console=console),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Observers:
+    """Whatever measures and traces this process."""
+
+    telemetry: Telemetry
+    board: Board
+    spans: Spans | None = None
+
+    def telling(self, tally: Callable[..., None]) -> Callable[..., None]:
+        return tally if self.spans is None else self.spans.telling(tally)
+
+    def around(self, endpoints: Mapping[str, Endpoint]) -> Mapping[str, ASGIApp]:
+        """Return the endpoints with a span for each request, by their paths."""
+        if self.spans is None:
+            return endpoints
+        return {path: self.spans.around(endpoint, path) for path, endpoint in endpoints.items()}
 
 
 class _Parts:
@@ -210,12 +167,12 @@ class _Parts:
         clock: Callable[[], float],
         fetch: Fetch | None,
         trust_keys: TrustKeys | None = None,
-        telemetry: Telemetry | None = None,
-        board: Board | None = None,
+        observers: _Observers | None = None,
     ) -> None:
         self.issuer, self.store, self.master_key, self.options = issuer, store, master_key, options
         self.vault, self.limits, self.clock = vault, limits, clock
-        self.telemetry, self.board = telemetry or Telemetry(), board or OwnBoard()
+        self.observers = observers or _Observers(Telemetry(), OwnBoard())
+        self.telemetry, self.board = self.observers.telemetry, self.observers.board
         self.directory = Directory(
             issuer,
             store,
@@ -254,7 +211,7 @@ class _Parts:
             self.uses,
             self.clock,
             inquire=self.inquiry.offer,
-            tally=self.counts.count,
+            tally=self.observers.telling(self.counts.count),
             committed=meter.committed,
             signed=meter.signed,
         )
@@ -376,6 +333,17 @@ class _Parts:
             chosen.jwks_uri_allowed,
             is_closed,
         )
+
+
+def _routes(parts: _Parts, endpoints: Iterable[Endpoint], feed: RevocationFeed, health: site.Health) -> list[BaseRoute]:
+    """Return the routes to what is published."""
+    stubs = [site.Stub(parts.issuer)] if parts.options.authorization_endpoint == "on" else []
+    document = partial(_document, parts, (*endpoints, feed, *stubs))
+    age = parts.options.calendar.max_age
+    return [
+        *site.routes(parts.issuer, document=document, directory=parts.directory, max_age=age, health=health, feed=feed),
+        *(route for stub in stubs for route in stub.routes()),
+    ]
 
 
 def _below(context: AdminContext, clock: Callable[[], float], *, admin: str, console: str | None) -> dict[str, Late]:

@@ -1,9 +1,11 @@
-"""What runs is measured here, for all three sides.
+"""What runs is measured and traced here, for all three sides.
 
 `table` has every metric. `Telemetry` keeps the numbers and offers them to a registry of prometheus-client. `samples`
-are numbers as plain values, which processes exchange by a `board`. `exposition` writes the text.
+are numbers as plain values, which processes exchange by a `board`. `exposition` writes the text. `tracing` has the
+traces of OpenTelemetry, and `Traces`.
 """
 
 from affiant.telemetry.telemetry import Telemetry
+from affiant.telemetry.tracing.traces import Traces
 
-__all__ = ["Telemetry"]
+__all__ = ["Telemetry", "Traces"]

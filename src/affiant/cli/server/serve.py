@@ -33,7 +33,7 @@ from affiant.cli.connection.data import (
     with_new_store,
 )
 from affiant.cli.output import is_json, json_option, show
-from affiant.cli.server import first_link, logs
+from affiant.cli.server import first_link, logs, spans
 from affiant.cli.server.listening import loop, port, scraped
 from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
 from affiant.cli.server.supervision.worker import Serving, Worker
@@ -88,6 +88,7 @@ def _decide(worker: Worker, options: dict[str, Any]) -> dict[str, Any]:
     given = [name for name, value in options.items() if value is not None]
     written = logs.begin(chosen)
     _check_tls(chosen)
+    spans.check(chosen)
     for warning in (*settings.warnings_of_names(), *chosen.warnings):
         logs.remark(written, warning)
     chosen, place, opened = _listen(worker, chosen)
@@ -158,6 +159,7 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str], written
     rates = Rates(
         failures=Rate(chosen.failure_burst, chosen.failure_rate), tokens=Rate(chosen.token_burst, chosen.token_rate)
     )
+    tracing = spans.begin(chosen, issuer)
     built = app.build(
         issuer=issuer,
         store=store,
@@ -170,12 +172,14 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str], written
         settings=settings.described(chosen, options=given, issuer=issuer),
         telemetry=_measure(chosen),
         board=board,
+        spans=tracing.spans,
     )
     # Imported modules are never garbage: a full collection over them stops every request for 20 to 80 ms.
     gc.freeze()
     begin = chosen.audit_sinks_begin
     relays = [Relay(sink, store, begin=begin) for sink in configured.sinks(chosen)]
     attach(built, relays)
+    tracing.attach(built)
     logs.watch(built, written, _at_end)
     return built
 

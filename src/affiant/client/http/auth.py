@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # it loads cryptography, which a cached token does not need
     from affiant.client.events import Announcer
     from affiant.client.protocol.flow import Offset
     from affiant.client.protocol.prover import Prover
+    from affiant.telemetry.tracing.traces import Traces
 
 
 class ServiceAuth(HttpxFlow, RequestsHook, AiohttpMiddleware):
@@ -93,6 +94,7 @@ def make_auth(
     unsafe_http: bool = False,
     offset: Offset | None = None,
     announce: Announcer | None = None,
+    traces: Traces | None = None,
 ) -> ServiceAuth:
     """Return a ServiceAuth that httpx2, httpx, requests, niquests and aiohttp accept, as far as they are installed.
 
@@ -103,7 +105,7 @@ def make_auth(
         bases.append(sys.modules["requests"].auth.AuthBase)
     kind = type("ServiceAuth", (ServiceAuth, *dict.fromkeys(base for base in bases if base is not None)), {})
     destination = Destination.of(key.resource, origin, unsafe_http=unsafe_http)
-    made: ServiceAuth = kind(Access(source, key, destination, prover, offset, announce))
+    made: ServiceAuth = kind(Access(source, key, destination, prover, offset, announce, traces))
     return made
 
 

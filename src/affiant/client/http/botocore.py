@@ -31,7 +31,7 @@ def add_token(client: Any, access: Access) -> Any:
         exchange, current.repeated, current.sent = current.repeated, None, None
         access.destination.check_hop(request.url, "botocore")
         exchange = exchange or access.begin(request.url)
-        headers = exchange.headers(request.method, request.url)
+        headers = exchange.headers(request.method, request.url, request.headers)
         request.headers.update(headers)
         current.sent = _Sent(exchange, request.url, headers, is_whole(request.body))
 

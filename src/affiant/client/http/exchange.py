@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # it loads cryptography, which a cached token does not need
     from affiant.client.events import Announcer
     from affiant.client.protocol.flow import Offset
     from affiant.client.protocol.prover import Prover
+    from affiant.telemetry.tracing.traces import Traces
 
 _RENEW, _PROVE = "invalid_token", "use_dpop_nonce"  # the errors that have a remedy
 
@@ -46,6 +47,7 @@ class Access:
     prover: Prover | None = None
     offset: Offset | None = None
     announce: Announcer | None = None
+    traces: Traces | None = None
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an auth contains tokens and cannot be pickled: make it in the process that uses it")
@@ -73,18 +75,23 @@ class Exchange:
     def __reduce__(self) -> NoReturn:
         self._access.__reduce__()
 
-    def headers(self, method: str, url: str) -> dict[str, str]:
-        """Return the headers that authorize one sending; a proof is made for each."""
+    def headers(self, method: str, url: str, given: Iterable[str] = ()) -> dict[str, str]:
+        """Return the headers that authorize one sending; a proof is made for each.
+
+        With traces, they name the current span as the parent, unless the headers that are `given` name one.
+        """
         headers = {"Authorization": self._credentials()}
         if self._access.prover is not None:
             # The API's clock is taken to be right if the server's is: ours differs from that by the offset.
             ahead = self._access.offset.seconds if self._access.offset is not None else 0.0
             headers["DPoP"] = self._access.prover.prove(method, url, access_token=self._token, offset=ahead)
+        if self._access.traces is not None:
+            headers |= self._access.traces.outgoing(given)
         return headers
 
     def authorize(self, request: Any) -> None:
         """Put these headers into a request that has `method`, `url` and `headers`, in place of any of that name."""
-        for name, value in self.headers(request.method, str(request.url)).items():
+        for name, value in self.headers(request.method, str(request.url), request.headers).items():
             request.headers[name] = value  # `update` of httpx2 takes longer than all else here
 
     def has_remedy(self, url: str, sent: Mapping[str, Any], response: Any) -> bool:

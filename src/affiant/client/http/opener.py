@@ -20,7 +20,7 @@ class TokenHandler(BaseHandler):
         self._access.destination.check_hop(url, "urllib")
         kept = vars(request)
         exchange: Exchange = kept.pop("_repeated", None) or self._access.begin(url)
-        for name, value in exchange.headers(request.get_method(), url).items():
+        for name, value in exchange.headers(request.get_method(), url, dict(request.header_items())).items():
             request.add_unredirected_header(name, value)
         kept["_exchange"] = exchange
         return request

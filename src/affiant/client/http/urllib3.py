@@ -47,7 +47,7 @@ class _Pool:
             name: value for name, value in (options.pop("headers", None) or {}).items() if name.lower() not in _OURS
         }
         while True:
-            headers = {**given, **exchange.headers(method, at)}
+            headers = {**given, **exchange.headers(method, at, given)}
             response = self._pool.urlopen(method, url, headers=headers, **options)
             if not exchange.has_remedy(at, headers, response) or not is_whole(options.get("body")):
                 return response

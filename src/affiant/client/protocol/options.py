@@ -9,10 +9,11 @@ if TYPE_CHECKING:  # for the types alone, and it loads the JOSE rooms
     from affiant.client.events import OnEvent
     from affiant.client.protocol.assertions import Extra
     from affiant.telemetry import Telemetry
+    from affiant.telemetry.tracing.traces import Traces
 
 
 class Options(TypedDict, total=False):
-    """Where the server is, what its assertions must say, the password of the key, events, and shared tokens."""
+    """Where the server is, what its assertions must say, the password of the key, events, traces, and shared tokens."""
 
     token_endpoint: str | None
     reach: str | None
@@ -27,6 +28,7 @@ class Options(TypedDict, total=False):
     lifetime: int | None
     on_event: OnEvent | None
     telemetry: Telemetry | None
+    traces: Traces | None
     key_password: str | bytes | None
     store: TokenStore | None
 

@@ -6,9 +6,10 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent import futures
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,8 +25,13 @@ _TIMES = 2  # a request may take twice its timeout: once to connect, once for th
 
 
 def run(
-    flow: Generator[Step, Reply | None, Result], http: httpx2.Client, *, wait: Callable[[float], object] = time.sleep
+    flow: Generator[Step, Reply | None, Result],
+    http: httpx2.Client,
+    *,
+    headers: Mapping[str, str] | None = None,
+    wait: Callable[[float], object] = time.sleep,
 ) -> Result:
+    """Return the result of a flow; each of its requests has these headers, too."""
     go: Callable[[], Step] = flow.__next__
     try:
         while True:
@@ -35,7 +41,7 @@ def run(
                 if isinstance(step, Wait):
                     wait(step.seconds)
                 else:
-                    reply = _in_time(step, http)
+                    reply = _in_time(replace(step, headers={**step.headers, **headers}) if headers else step, http)
                 go = partial(flow.send, reply)
             except NotSent as error:
                 go = partial(flow.throw, error)

@@ -21,7 +21,7 @@ from affiant.resource.diagnosis.metrics import Metrics
 from affiant.resource.diagnosis.readiness import Readiness
 from affiant.resource.diagnosis.rehearsal import Rehearsal
 from affiant.resource.waiting import Steps
-from affiant.telemetry import Telemetry
+from affiant.telemetry import Telemetry, Traces
 
 
 class Diagnosed(Checks):
@@ -29,9 +29,9 @@ class Diagnosed(Checks):
 
     telemetry: Telemetry | None = None
 
-    def measure(self, telemetry: Telemetry | None) -> None:
-        """Measure each check from now on, if there is something to measure with."""
-        self.telemetry = telemetry
+    def measure(self, telemetry: Telemetry | None, traces: Traces | None = None) -> None:
+        """Measure and trace each check from now on, if there is something to do it with."""
+        self.telemetry, self._traces = telemetry, traces
         if telemetry is None:
             return
         telemetry.watch(lambda: metrics.samples(self.metrics()))

@@ -185,6 +185,10 @@ class Settings(BaseModel):
     log_level: Literal["warning", "info"] = Field(
         default="info", description="info: a line for each decision; warning: for refusals and faults"
     )
+    traces: Literal["off", "on", "linked"] = Field(
+        default="off",
+        description="OpenTelemetry: on continues the traces of callers; linked begins its own, with a link to theirs",
+    )
     audit_keep: Annotated[str, _accepted_by(parse_keep)] = Field(
         default="", description="how long audit records stay in the database, such as 90d; default: for ever"
     )
