@@ -100,9 +100,7 @@ def open_folder(server: int, *, instead: Path) -> Path:
     for made in (place / f"{_PREFIX}{server}", instead / f"{_PREFIX}{server}"):
         with contextlib.suppress(FileExistsError):
             made.mkdir(mode=0o700)
-        found = made.lstat()
-        # Attack: another user of this machine made the folder, to read or write the numbers.
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+        if _is_private(made):
             return made
     raise ConfigError(f"{made} must be a folder of this user alone: remove it")
 
@@ -111,9 +109,15 @@ def _sweep(place: Path) -> None:
     """Remove the folders of servers that have ended: no process holds a lock there, and none has for a while."""
     for left in place.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            is_old = time.time() - left.stat().st_mtime > KEPT_SECONDS
-            if is_old and not any(map(_is_held, left.glob(f"*{_LIFE}"))):
+            is_old = time.time() - left.lstat().st_mtime > KEPT_SECONDS
+            if is_old and _is_private(left) and not any(map(_is_held, left.glob(f"*{_LIFE}"))):
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_private(folder: Path) -> bool:
+    """Attack: another user of this machine made the folder, to read or write the numbers, or with links in it."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def _is_held(life: Path) -> bool:

@@ -72,9 +72,13 @@ def test_folders_of_ended_servers_are_removed(monkeypatch: pytest.MonkeyPatch, t
     held.publish(_samples(1, 1, 0))
     ended = board.open_folder(2, instead=tmp_path)
     (ended / f"9-x{board._LIFE}").touch()
+    foreign = tmp_path / f"{board._PREFIX}4"  # Attack: another user put a link there, to have its target opened
+    foreign.mkdir()
+    foreign.chmod(0o777)
+    (foreign / f"9-x{board._LIFE}").symlink_to(tmp_path)
     assert ended.exists()
     board.open_folder(3, instead=tmp_path)
-    assert (alive.exists(), ended.exists()) == (True, False)
+    assert (alive.exists(), ended.exists(), foreign.exists()) == (True, False, True)
 
 
 def test_a_folder_of_another_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

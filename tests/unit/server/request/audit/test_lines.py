@@ -180,6 +180,17 @@ def test_a_stuck_pipe_stops_nobody(pipe: _Pipe) -> None:
     assert dropped >= MOST
 
 
+def test_an_output_that_another_process_made_non_blocking_loses_nothing(pipe: _Pipe) -> None:
+    os.set_blocking(pipe.writing, False)
+    writer = LineWriter(pipe.writing, to_json)
+    put = 3000  # more than the pipe takes
+    writer.put([msgspec.structs.replace(ISSUED, trace_id=str(number)).to_json() for number in range(put)])
+    with os.fdopen(pipe.reading, "rb") as lines:
+        found = [json.loads(lines.readline())["trace_id"] for _ in range(put)]
+    assert found == [str(number) for number in range(put)]
+    os.close(pipe.writing)
+
+
 def test_a_reader_that_left_is_no_failure(pipe: _Pipe) -> None:
     os.close(pipe.reading)
     writer = LineWriter(pipe.writing, to_text)

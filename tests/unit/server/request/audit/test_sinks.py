@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +21,7 @@ import pytest
 from tests.stores import entry
 
 from affiant.errors import ConfigError, StoreError
-from affiant.server.request.audit.sinks import configured, relay
+from affiant.server.request.audit.sinks import configured, relay, webhook
 from affiant.server.request.audit.sinks.file import FileSink
 from affiant.server.request.audit.sinks.lag import Lag, lags
 from affiant.server.request.audit.sinks.relay import LEASE_SECONDS, START, Relay, relaying
@@ -192,12 +193,16 @@ async def test_a_fault_of_ours_does_not_end_the_relay() -> None:
 # The file.
 
 
-async def _to_file(store: MemoryStore, path: Path) -> None:
-    sink = FileSink(path)
-    one = Relay(sink, store, begin=START)
+async def _finish(one: Relay) -> None:
+    """Deliver everything, and close the sink."""
     await _drain(one)
     one.stop()
     await one.run()
+
+
+async def _to_file(store: MemoryStore, path: Path) -> None:
+    sink = FileSink(path)
+    await _finish(Relay(sink, store, begin=START))
 
 
 async def test_the_file_verifies_and_survives_a_rename(tmp_path: Path) -> None:
@@ -232,6 +237,16 @@ async def test_a_file_of_another_server_skips_nothing(tmp_path: Path) -> None:
     path.write_bytes(foreign)
     await _to_file(store, path)
     assert _verify(path.read_bytes().removeprefix(foreign).splitlines()) == 3
+
+
+@pytest.mark.parametrize("content", [b"\x00\x01" * 100, b"key = 1\n", b"key = 1\nkey = 2", b'{}\n{"key": 1}'])
+async def test_a_file_of_something_else_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "affiant.toml"
+    path.write_bytes(content)
+    one = Relay(FileSink(path), await _store(1), begin=START)
+    await one.turn()
+    assert one.problem == f"{path} cannot be written: it has something else than audit records"
+    assert path.read_bytes() == content
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full on this system")  # noqa: PTH110
@@ -282,8 +297,7 @@ def receiver() -> Iterator[Receiver]:
 async def test_a_batch_is_signed_and_verifies(receiver: Receiver) -> None:
     store, clock = await _store(3), Clock()
     sink = WebhookSink(receiver.url, SECRET, clock=clock)
-    await _drain(Relay(sink, store, begin=START))
-    sink.close()
+    await _finish(Relay(sink, store, begin=START))
     ((headers, body),) = receiver.got
     assert _verify(body.splitlines()) == 3
     assert (headers["content-type"], headers["webhook-id"]) == ("application/x-ndjson", "audit-1-3")
@@ -298,8 +312,7 @@ async def test_the_check_of_the_page_takes_what_is_sent_and_nothing_else(receive
     names: dict[str, Any] = {}
     exec(page.partition("```python\n")[2].partition("```")[0], names)
     sink = WebhookSink(receiver.url, SECRET)
-    await _drain(Relay(sink, await _store(2), begin=START))
-    sink.close()
+    await _finish(Relay(sink, await _store(2), begin=START))
     ((headers, body),) = receiver.got
     assert names["check"](headers, body, SECRET)
     assert not names["check"](headers, body + b" ", SECRET)
@@ -319,9 +332,27 @@ async def test_answers_that_are_no_success_are_failures(receiver: Receiver) -> N
         assert one.problem == f"127.0.0.1 answered {status}"
     assert len(receiver.got) == 3
     one._not_before = 0
-    await _drain(one)
+    await _finish(one)
     assert one.problem == ""
     assert _verify(receiver.got[-1][1].splitlines()) == 1
+
+
+async def test_an_answer_without_end_holds_no_relay_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, and the last one never does."""
+    monkeypatch.setattr(webhook, "SEND_SECONDS", 0.6)
+
+    def drip(listening: socket.socket) -> None:
+        with listening.accept()[0] as peer, contextlib.suppress(OSError):
+            peer.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+            while peer.send(b"x"):
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=drip, args=(listening,), daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        one = Relay(WebhookSink(url, SECRET), await _store(1), begin=START)
+        await asyncio.wait_for(one.turn(), 20)
+    assert "did not answer in time" in one.problem
 
 
 async def test_a_receiver_that_is_gone_is_named() -> None:

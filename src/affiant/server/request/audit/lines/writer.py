@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import threading
 import time
 from collections import deque
@@ -97,4 +98,7 @@ class LineWriter:
         left = memoryview(bytes(block))
         with contextlib.suppress(OSError):  # its reader has gone: there is nowhere to say so
             while left:
-                left = left[os.write(self._file, left) :]
+                try:
+                    left = left[os.write(self._file, left) :]
+                except BlockingIOError:  # another process that has this output, such as a shell, made it so
+                    select.select([], [self._file], [])

@@ -6,6 +6,7 @@ cut, and `affiant audit verify FILE` checks it. It may be renamed at any time: t
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from affiant.server.request.audit.sinks.sink import Line, SinkError
 from affiant.storage.history import audit_chain
 
 _TAIL = 1 << 20  # bytes at the end of a file that are searched for its last line
+
+_BEGIN = b'{"number":'
 
 
 class FileSink:
@@ -61,13 +64,19 @@ class FileSink:
         if self._file is None:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
             self._file = os.open(self._path, flags, 0o600)
-            self._cut(self._file)
+            try:
+                self._cut(self._file)
+            except OSError:
+                self.close()
+                raise
         return self._file
 
     def _cut(self, file: int) -> None:
         """Cut off an incomplete last line, which a killed process has left; its record is written again."""
         size = os.fstat(file).st_size
         tail = self._tail(file)
+        if not _is_ours(tail):  # a setting that names the database or affiant.toml must not damage it
+            raise OSError(errno.EEXIST, "it has something else than audit records")
         if tail and not tail.endswith(b"\n"):
             os.ftruncate(file, size - (len(tail) - tail.rfind(b"\n") - 1))
 
@@ -76,6 +85,12 @@ class FileSink:
         if not stat.S_ISREG(found.st_mode):
             return b""
         return os.pread(file, _TAIL, max(0, found.st_size - _TAIL))
+
+
+def _is_ours(tail: bytes) -> bool:
+    """Whether the last whole line and what follows it begin as records do; a power cut may leave zeros at the end."""
+    whole, rest = (b"\n\n" + tail.rstrip(b"\0")).rsplit(b"\n", 2)[1:]
+    return all(_BEGIN.startswith(line[: len(_BEGIN)]) for line in (whole, rest))
 
 
 def _is_same(path: Path, file: int) -> bool:

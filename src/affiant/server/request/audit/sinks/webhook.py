@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +16,7 @@ from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError
 from affiant.server.request.audit.sinks.sink import SEND_SECONDS, Line, SinkError
-from affiant.system.network import failure, http_client
+from affiant.system.network import async_http_client, failure
 from affiant.system.urls import is_safe_url
 
 if TYPE_CHECKING:  # a command that reads the settings does not wait for it
@@ -24,6 +26,7 @@ TYPE: Final = "application/x-ndjson"
 _SHORTEST: Final = 16  # bytes of a secret
 _RETRY_AFTER: Final = "retry-after"
 _LONGEST_BODY: Final = 65_536  # bytes of an answer
+_CLOSE_SECONDS: Final = 1.0
 _PREFIX: Final = "whsec_"  # of a secret in base64
 
 
@@ -67,7 +70,8 @@ class WebhookSink:
         self._host = urlsplit(url).hostname or ""
         self._secret = secret
         self._clock = clock
-        self._client: httpx2.Client | None = None
+        self._client: httpx2.AsyncClient | None = None
+        self._runner: asyncio.Runner | None = None  # of the thread that sends
 
     def send(self, lines: Sequence[Line]) -> None:
         """Send these, and wait for the answer."""
@@ -76,13 +80,11 @@ class WebhookSink:
         body = b"".join(line.text + b"\n" for line in lines)
         headers = self._sign(f"audit-{lines[0].number}-{lines[-1].number}", body)
         try:
-            with self._connected().stream("POST", self._url, content=body, headers=headers) as answer:
-                _read(answer)
-        except httpx2.HTTPError as error:
+            # Attack: an answer of one byte a second. Each of them comes in time, but the last one never does.
+            self._run(asyncio.wait_for(self._post(body, headers), SEND_SECONDS))
+        except (httpx2.HTTPError, TimeoutError) as error:
             self.close()
             raise SinkError(failure(error, self._url)) from error
-        if not answer.is_success:
-            raise SinkError(f"{self._host} answered {answer.status_code}", retry_after=_retry_after(answer))
 
     def newest(self) -> tuple[int, bytes] | None:
         """The receiver is not asked."""
@@ -92,12 +94,25 @@ class WebhookSink:
         """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
-            client.close()
+            with contextlib.suppress(TimeoutError):
+                self._run(asyncio.wait_for(client.aclose(), _CLOSE_SECONDS))
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
 
-    def _connected(self) -> httpx2.Client:
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this in the loop of the sink, which keeps the connection from batch to batch."""
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        self._runner.run(work)
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> None:
         if self._client is None:
-            self._client = http_client(follow_redirects=False, timeout=SEND_SECONDS / 2)
-        return self._client
+            self._client = async_http_client(follow_redirects=False, timeout=SEND_SECONDS / 2)
+        async with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
+            await _read(answer)
+        if not answer.is_success:
+            raise SinkError(f"{self._host} answered {answer.status_code}", retry_after=_retry_after(answer))
 
     def _sign(self, name: str, body: bytes) -> dict[str, str]:
         at = str(int(self._clock()))
@@ -111,10 +126,10 @@ class WebhookSink:
         }
 
 
-def _read(answer: httpx2.Response) -> None:
+async def _read(answer: httpx2.Response) -> None:
     """Read the body, which means nothing, so that the connection serves again; of a long one only the beginning."""
     size = 0
-    for chunk in answer.iter_raw():
+    async for chunk in answer.aiter_raw():
         size += len(chunk)
         if size > _LONGEST_BODY:
             return
