@@ -22,6 +22,7 @@ MODULES = (
     "affiant.server.app",
     "affiant.server.settings",
     "affiant.storage.ports",
+    "affiant.telemetry",
     "affiant.testing",
 )
 _TEXT = """\

@@ -60,11 +60,17 @@ def migrate(connection: sqlite3.Connection) -> None:
 def _pending(connection: sqlite3.Connection, files: Sequence[_File]) -> Sequence[_File]:
     # Only a read: a command that lists must not wait for a server that writes.
     (done,) = connection.execute("PRAGMA user_version").fetchone()
-    if done > len(files):
-        row = connection.execute("SELECT value FROM setting WHERE name = ?", (migrations.OLDEST_KEY,)).fetchone()
-        if not migrations.may_use(len(files), row and row[0]):
-            raise ConfigError("the database was made by a newer affiant: use that version")
+    if done > len(files) and not migrations.may_use(len(files), _oldest(connection)):
+        raise ConfigError("the database was made by a newer affiant: use that version")
     return files[done:]
+
+
+def _oldest(connection: sqlite3.Connection) -> str | None:
+    """Return what the newer code wrote; None also where nothing was, not even a table of settings."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'setting'").fetchone():
+        return None
+    row = connection.execute("SELECT value FROM setting WHERE name = ?", (migrations.OLDEST_KEY,)).fetchone()
+    return row[0] if row else None
 
 
 def _apply(connection: sqlite3.Connection, files: Sequence[_File]) -> None:
