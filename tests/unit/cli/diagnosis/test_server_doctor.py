@@ -19,6 +19,8 @@ from affiant.server.keys import key_source, rotation, signing_keys
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault, client_secret_purpose
+from affiant.server.request.audit import retention
+from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.ports import Store
 from affiant.storage.records import BACKED_UP_AT, Client, StoredSecret
 from affiant.storage.registry import SIGNING_KEYS, Rows
@@ -191,6 +193,48 @@ def test_old_records_and_an_unfinished_rotation(examine: Examine, monkeypatch: p
     found = examine()
     assert found["archive"]["fix"].startswith("affiant audit archive")
     assert found["master key"]["fix"] == "affiant master-key finish"
+
+
+def test_an_archive_that_fails(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    _make()
+    monkeypatch.setenv("AFFIANT_AUDIT_KEEP", "90d")
+    _note(retention.NAME, "archives/ cannot be written")
+    found = examine()["archive"]
+    assert found["text"] == "the last attempt failed: archives/ cannot be written"
+    assert found["fix"].startswith("affiant audit archive --keep 90d")
+    _note(retention.NAME, "")
+    assert "archive" not in examine()
+
+
+def _note(cursor: str, problem: str) -> None:
+    """Note this problem as the process does that has the cursor."""
+
+    async def work(store: Store, _: MasterKey) -> None:
+        await store.cursors.take(cursor, "a process", now=NOW, seconds=15)
+        assert await store.cursors.advance(cursor, "a process", 0, problem)
+
+    with_store(load(), work)
+
+
+def test_sinks_that_fail_or_lag(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    _make()
+    assert "audit sinks" not in examine(is_all=True)
+    monkeypatch.setenv("AFFIANT_AUDIT_FILE", "records.jsonl")
+    assert "no server has begun" in examine()["audit sinks"]["text"]
+    _note("audit_file", "")
+    assert examine(is_all=True)["audit sinks"]["state"] == "good"
+    _note("audit_file", "the disk is full")
+    assert examine()["audit sinks"]["text"] == "audit_file failed, and 0 records wait: the disk is full"
+    _note("audit_file", "")
+
+    async def record(store: Store, _: MasterKey) -> None:
+        await store.ledger.claim(Entry(AuditRecord(at=NOW - 1000, trace_id="t", endpoint="token", outcome="refused")))
+
+    with_store(load(), record)
+    assert "1 records wait for audit_file, the oldest for 1,0" in examine()["audit sinks"]["text"]
+    monkeypatch.delenv("AFFIANT_AUDIT_FILE")
+    found = examine()["audit sinks"]
+    assert (found["state"], found["fix"]) == ("warning", "affiant audit sinks --forget audit_file")
 
 
 def test_a_secret_that_can_be_guessed(examine: Examine) -> None:

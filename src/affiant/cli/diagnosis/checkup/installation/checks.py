@@ -27,6 +27,7 @@ SERVER: Sequence[Check] = (
     contents.unfinished,
     contents.growth,
     contents.archive,
+    contents.sinks,
     contents.backup,
     outside.issuer,
 )

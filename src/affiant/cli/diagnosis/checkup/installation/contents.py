@@ -20,17 +20,23 @@ from affiant.jose.claims import LEEWAY
 from affiant.server.keys import calendar, rotation
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import client_secret_purpose
+from affiant.server.request.audit import retention
 from affiant.server.request.audit.archiving.keeping import parse_keep
+from affiant.server.request.audit.sinks import configured
+from affiant.server.request.audit.sinks.lag import lags
 from affiant.server.settings import Settings
 from affiant.storage.entries import AuditRow
 from affiant.storage.ports import Store
 from affiant.storage.records import BACKED_UP_AT, Client
-from affiant.system.text import instant, one_line
+from affiant.system.text import instant, one_line, printable
 
 _SHORT = 32  # bytes of a secret; those that the server makes have 43
 _RECORD_BYTES, _LOOKED = 600, 10_000  # of an audit record; how many records the growth is measured over
 _OLD_BACKUP, _SOON_FULL = 7, 30  # days
 _LATE_ARCHIVE = 2 * DAY
+_LATE_SINK = 300  # seconds
+_PROBLEM = 300  # characters
+_RESTART = "systemctl restart affiant, with this setting"
 _PAGE = 1000
 _SENTENCES = {
     weaknesses.NO_OWNER: "has no owner",
@@ -60,6 +66,8 @@ async def _read(chosen: Settings, store: Store, key: MasterKey) -> Facts:
     newest_at, a_day = await _growth(store)
     oldest, rings = await store.audit_log.export(limit=1), await rotation.find(store)
     backed_up_at = await store.settings.get(BACKED_UP_AT)
+    behind, cursors = await lags(store, now), await store.cursors.list()
+    problems = {cursor.name: printable(cursor.problem, _PROBLEM) for cursor in cursors}
     return Facts(
         issuer=await data.find_issuer(store, chosen),
         is_issuer_known=await data.is_issuer_known(store, chosen),
@@ -70,6 +78,8 @@ async def _read(chosen: Settings, store: Store, key: MasterKey) -> Facts:
         oldest_at=_at(oldest[0]) if oldest else None,
         newest_at=newest_at,
         records_a_day=a_day,
+        sinks={name: (lag, problems.get(name, "")) for name, lag in behind.items()},
+        archive_problem=problems.get(retention.NAME, ""),
         rotating_since=rings.rotated_at if rings is not None and rings.former is not None else None,
     )
 
@@ -137,16 +147,50 @@ def growth(found: Installation) -> Iterator[Finding]:
 
 def archive(found: Installation) -> Iterator[Finding]:
     """Old records of the audit log went into a file, if audit_keep says so."""
-    kept = parse_keep(found.chosen.audit_keep)
-    if found.facts is None or found.facts.oldest_at is None or not kept:
+    kept, setting = parse_keep(found.chosen.audit_keep), found.chosen.audit_keep
+    if found.facts is None or not kept:
         return
-    if time.time() - found.facts.oldest_at > kept + _LATE_ARCHIVE:
-        text = (
-            f"records of {instant(found.facts.oldest_at)} are in the log, and audit_keep is {found.chosen.audit_keep}"
-        )
-        yield Finding("archive", WARNING, text, "affiant audit archive, which says what is wrong")
+    oldest_at, problem = found.facts.oldest_at, found.facts.archive_problem
+    fix = f"affiant audit archive --keep {setting}, which says what is wrong"
+    if problem:
+        yield Finding("archive", WARNING, f"the last attempt failed: {problem}", fix)
+    elif oldest_at is not None and time.time() - oldest_at > kept + _LATE_ARCHIVE:
+        text = f"records of {instant(oldest_at)} are in the log, and audit_keep is {setting}"
+        yield Finding("archive", WARNING, text, fix)
     else:
-        yield Finding("archive", GOOD, f"no record is older than audit_keep = {found.chosen.audit_keep}")
+        yield Finding("archive", GOOD, f"no record is older than audit_keep = {setting}")
+
+
+def sinks(found: Installation) -> Iterator[Finding]:
+    """Each sink of the audit log has its records, and no other one holds back the archive."""
+    if found.facts is None:
+        return
+    wanted = {name for name in configured.NAMES if getattr(found.chosen, name) is not None}
+    faults = [*_unused(found.facts, wanted), *_late(found.facts, wanted)]
+    yield from faults
+    if wanted and not faults:
+        yield Finding("audit sinks", GOOD, f"{', '.join(sorted(wanted))}: no record waits for long")
+
+
+def _unused(facts: Facts, wanted: set[str]) -> Iterator[Finding]:
+    for name, (lag, _) in facts.sinks.items():
+        if name not in wanted:
+            text = f"{name} is no longer set, and {lag.records:,} records wait for it, which are not archived"
+            yield Finding("audit sinks", WARNING, text, f"affiant audit sinks --forget {shlex.quote(name)}")
+
+
+def _late(facts: Facts, wanted: set[str]) -> Iterator[Finding]:
+    for name in sorted(wanted):
+        if name not in facts.sinks:
+            yield Finding("audit sinks", WARNING, f"{name} is set, and no server has begun to send", _RESTART)
+            continue
+        lag, problem = facts.sinks[name]
+        if problem:
+            text = f"{name} failed, and {lag.records:,} records wait: {problem}"
+            yield Finding("audit sinks", WARNING, text, "mend what receives them: docs/how-to/audit-sinks.md")
+        elif lag.seconds > _LATE_SINK:
+            text = f"{lag.records:,} records wait for {name}, the oldest for {lag.seconds:,.0f} seconds"
+            yield Finding("audit sinks", WARNING, text, _RESTART)
 
 
 def unfinished(found: Installation) -> Iterator[Finding]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from affiant.cli.diagnosis.checkup.finding import Finding
+from affiant.server.request.audit.sinks.lag import Lag
 from affiant.server.settings import Settings
 
 DAY = 86_400
@@ -26,6 +27,8 @@ class Facts:
         oldest_at: the time of the oldest audit record that is in the log.
         newest_at: that of the newest.
         records_a_day: how fast the audit log grows.
+        sinks: of the audit log, that ever began, with the lag of each, and why its last batch was not delivered.
+        archive_problem: why the last attempt to archive failed.
         rotating_since: when a rotation of the master key began that is not finished.
     """
 
@@ -38,6 +41,8 @@ class Facts:
     oldest_at: float | None
     newest_at: float | None
     records_a_day: float | None
+    sinks: Mapping[str, tuple[Lag, str]]
+    archive_problem: str
     rotating_since: int | None
 
 

@@ -15,6 +15,9 @@ from affiant.server.request.audit.sinks.webhook import WebhookSink, parse_secret
 SECRET = "AFFIANT_AUDIT_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 
 
+NAMES = ("audit_file", "audit_syslog", "audit_webhook")  # of the settings, and of the sinks
+
+
 class Chosen(Protocol):
     """The settings of sinks."""
 
