@@ -142,7 +142,7 @@ class Server:
     path: str = ""
     prefix: tuple[str, ...] = ()  # a command that starts the server
     child: Child | None = None
-    may_fork: bool = True  # a fork serves by itself, without a supervisor
+    may_fork: bool = True  # a fork serves by itself, without a supervisor, so SIGHUP ends it
 
     @property
     def issuer(self) -> str:
