@@ -68,7 +68,7 @@ async def routes(bench: Bench) -> list[Operation]:
     """What the router of the running server has, not what somebody listed."""
     await ask(bench, NOBODY, "GET /clients")
     server: Any = bench.app
-    found = server._below["/admin/api"]._app._routes
+    found = server._below["/admin/api"]._app._app._routes
     assert all(isinstance(route, Operation) for route in found)
     return list(found)
 
