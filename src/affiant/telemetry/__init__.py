@@ -1,4 +1,4 @@
-"""What runs is measured and traced here, for all three sides.
+"""Metrics and traces of the server, the guard and the client.
 
 `table` has every metric. `Telemetry` keeps the numbers and offers them to a registry of prometheus-client. `samples`
 are numbers as plain values, which processes exchange by a `board`. `exposition` writes the text. `tracing` has the

@@ -135,7 +135,7 @@ def cancel(chosen: Settings) -> None:
         return await rotation.cancel(store, key, _doer())
 
     lost = with_store(chosen, work)
-    show({"cancelled": lost}, f"the master key {lost} opens the database no more")
+    show({"cancelled": lost}, f"the master key {lost} no longer opens the database")
 
 
 def _source(chosen: Settings) -> Source:

@@ -15,7 +15,9 @@ _COLUMNS = ("SINK", "NUMBER", "BEHIND", "SECONDS", "PROBLEM")
 
 
 @click.command()
-@click.option("--forget", metavar="NAME", help="a sink that is no longer configured: archives wait for it no more")
+@click.option(
+    "--forget", metavar="NAME", help="remove a sink that is no longer configured: archives no longer wait for it"
+)
 @admin_options
 def sinks(forget: str | None, place: Place) -> None:
     """List audit sinks, and how far each is behind.

@@ -46,7 +46,7 @@ class ApiKey(Value, frozen=True):
 
 
 class Use(Value, frozen=True):
-    """How often a client of the table authenticated in one way, in this process.
+    """The requests of a client of the table that authenticated in one way, in this process.
 
     Attributes:
         client_id: the client.
@@ -79,13 +79,13 @@ class ApiKeys:
             a short key can be found by trying.
         only_token: the client_ids whose keys are refused. It is looked at for each request, so a set that the API
             changes counts at once.
-        until: from then on every key is refused.
+        until: the time from which every key is refused, with its time zone.
         page: the URL of a page for clients about the move. Refusals of keys, and answers to them, have it.
         on_use: is called for each request of a client in `keys`, with its client_id and the way. It must not block, and
             what it raises is only logged.
 
     Raises:
-        ConfigError: a digest, a scope, the header, the time or the page is none, or two keys have one digest.
+        ConfigError: a digest, a scope, `header`, `secret`, `until` or `page` is invalid, or two keys have one digest.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class ApiKeys:
         self.page: str | None = _checked_page(page)
         self.header: str = _checked_header(header)
         if secret is not None and len(secret) < SHORTEST_SECRET:
-            raise ConfigError(f"secret= is at least {SHORTEST_SECRET} bytes")
+            raise ConfigError(f"secret= must have at least {SHORTEST_SECRET} bytes")
         if isinstance(only_token, str):
-            raise ConfigError("only_token= is a collection of client_ids, such as a set")
+            raise ConfigError("only_token= must be a collection of client_ids, such as a set, not a str")
         if until is not None and until.tzinfo is None:
             raise ConfigError("until= needs a time zone: datetime(2027, 3, 1, tzinfo=UTC)")
         self._secret, self._only_token, self._on_use = secret, only_token, on_use
@@ -117,7 +117,7 @@ class ApiKeys:
         self._lock = Lock()
 
     def usage(self) -> list[Use]:
-        """Return how each client authenticated, in this process: who still sends a key, and since when none did."""
+        """Return how each client authenticated in this process: which ones still send a key, and when they last did."""
         with self._lock:
             found = sorted(self._uses.items())
         return [Use(client_id, way, *counted) for (client_id, way), counted in found]
@@ -204,11 +204,11 @@ def _notices(until: datetime | None, page: str | None) -> tuple[tuple[str, str],
 
 def _checked_header(name: str) -> str:
     if not _FIELD_NAME.fullmatch(name) or name.lower() in ("authorization", "dpop", "cookie"):
-        raise ConfigError("header= is the name of a header of its own, such as X-Api-Key")
+        raise ConfigError("header= must name a header for the key alone, such as X-Api-Key")
     return name.lower()
 
 
 def _checked_page(url: str | None) -> str | None:
     if url is not None and not re.fullmatch(r"https?://[!#-;=?-\[\]_a-z~]+", url):
-        raise ConfigError("page= is an http or https URL")
+        raise ConfigError("page= must be an http or https URL")
     return url

@@ -35,7 +35,7 @@ class IssuerMetrics:
         keys_stale: they are used beyond their lifetime, since the issuer is unreachable or slow.
         key_fetches: fetches of keys that succeeded.
         key_failures: fetches of keys that failed.
-        feed_age: since the feed of revocations was heard of.
+        feed_age: seconds since the revocations were last fetched.
         feed_failures: requests for the feed that failed.
         clock_offset: by how many seconds the issuer's clock is ahead of this one, by the Date of its responses.
     """

@@ -1,4 +1,4 @@
-"""Where the master key comes from: a variable, a file that is named, a credential of systemd, or the data folder."""
+"""Find the master key: in a variable, a named file, a credential of systemd, or the data folder."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def find(folder: Path, named: Path | None = None, environment: Mapping[str, str]
         environment: of the process.
 
     Raises:
-        ConfigError: two sources were given. The one that an operator forgot would win one day.
+        ConfigError: two sources were given: a forgotten one could replace the intended one.
     """
     given = []
     if text := environment.get(ENVIRONMENT):

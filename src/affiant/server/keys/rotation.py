@@ -26,13 +26,13 @@ from affiant.system.identifiers import new_trace_id
 SEEN = "former_master_key_seen_at"  # the setting with the time when a server last ran with the former key
 NOTE_SECONDS = 30.0  # between two notes of a server
 QUIET_SECONDS = 120  # without such a note, no server has the former key
-SEEN_SECONDS = 2.0  # until every server has read a change of the ring, and longer than any of its requests
+SEEN_SECONDS = 2.0  # in which every server reads a change of the ring, and ends the requests before it
 _PAGE = 200  # clients that are sealed again in one commit
 
 
 @dataclass(frozen=True, slots=True)
 class Doer:
-    """The one who rotates, and when, for the audit log."""
+    """The operator who rotates the master key, and when, for the audit log."""
 
     by: str
     now: int
@@ -57,7 +57,7 @@ async def find(store: Store) -> Rings | None:
 
 def under_way(rings: Rings) -> str:
     """Return the refusal of a second rotation before the first is finished."""
-    return f"a rotation to {rings.newest} is under way: affiant master-key finish, or  affiant master-key cancel"
+    return f"a rotation to {rings.newest} is under way: affiant master-key finish, or affiant master-key cancel"
 
 
 async def begin(store: Store, key: MasterKey, given: bytes, doer: Doer) -> None:

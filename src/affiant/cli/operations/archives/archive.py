@@ -32,8 +32,8 @@ _REST = 0.2  # of the time that it works: nothing else runs in this process, but
 def archive(until: float | None, keep: int | None, to: Path | None, dry_run: bool, chosen: Settings) -> None:
     """Move old records into signed files.
 
-    Each file is on the disk, and was read back and verified, before its records are deleted. The server may run. Run it
-    again after any failure: it goes on where it stopped.
+    Each file is on the disk, and was read back and verified, before its records are deleted. The server may keep
+    running. Run the command again after any failure: it goes on where it stopped.
 
     \b
     affiant audit archive --keep 90d --dry-run

@@ -27,12 +27,12 @@ _EXPORT = NamedPath(path_type=Path, readable=False)  # Auth0's deploy CLI writes
 
 @click.command("import")
 @click.argument("file", type=_EXPORT)
-@click.option("--from", "source", type=click.Choice(formats.SOURCES), help="whose export it is (default: found out)")
+@click.option("--from", "source", type=click.Choice(formats.SOURCES), help="format of the export (default: detected)")
 @click.option("--dry-run", is_flag=True, help="change nothing, only report: the default")
 @click.option("--yes", "-y", is_flag=True, help="register the clients")
 @click.option("--skip-refused", is_flag=True, help="go on without the clients that are refused")
 @click.option("--client", "chosen", multiple=True, metavar="NAME", help="only this one of the export; may repeat")
-@click.option("--with-apis", is_flag=True, help="register the APIs that are missing, too")
+@click.option("--with-apis", is_flag=True, help="also register the missing APIs")
 @click.option(
     "--api", "renamed", multiple=True, type=audiences.Renamed(), help="an audience and its API here; may repeat"
 )
@@ -43,11 +43,11 @@ _EXPORT = NamedPath(path_type=Path, readable=False)  # Auth0's deploy CLI writes
     show_default=True,
     help="how secrets are sent, where the export does not say",
 )
-@click.option("--write", "target", type=FILE, help="write a file for `affiant apply`, too; it has no secrets")
+@click.option("--write", "target", type=FILE, help="also write a file for `affiant apply`, without secrets")
 @manifest.folder_option
 @admin_options
 def import_(file: Path, place: Place, **options: Any) -> int:
-    r"""Take clients over from another server.
+    r"""Import clients of another server.
 
     FILE is a realm export of Keycloak, a list of clients of Ory Hydra, an export of Auth0, or a CSV file with the
     columns client_id, client_secret, scope, resource, jwks_uri, public_key and method.
@@ -58,7 +58,7 @@ def import_(file: Path, place: Place, **options: Any) -> int:
     affiant client import clients.csv --client billing --yes --url https://as.example -c deployer.affiant.json
     affiant client import hydra.json --credentials-to secrets/ --yes
 
-    Client IDs, keys and secrets live on. A secret that the export does not have is replaced by a new one. Secrets are
+    Clients keep their IDs, keys and secrets. A client whose secret is not in the export gets a new one. Secrets are
     sent to the server, and never printed. A client that is registered already keeps its credentials.
 
     Exit code 0: everything is as the export says. 6: something differs. 8: a client is refused.

@@ -1,4 +1,4 @@
-"""What an export says of one client: the client as affiant would register it, or why it would not."""
+"""One client of an export: as affiant would register it, or why it would not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from affiant.errors import ConfigError
 from affiant.oauth import names
 
 _COLON = (
-    "its client_id has a colon, which its library must form-encode (RFC 6749 2.3.1): many do not, and then need --auth"
+    "its client_id has a colon, which its library must form-encode (RFC 6749 2.3.1); for one that does not: --auth"
     f" {names.CLIENT_SECRET_POST}"
 )
 Client = TypeVar("Client", bound=Mapping[Any, Any])

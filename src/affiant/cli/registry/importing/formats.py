@@ -1,4 +1,4 @@
-"""The formats of exports, and how one is known."""
+"""The formats of exports, and their detection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OF_AUTH0 = frozenset({"app_type", "client_authentication_methods", "jwt_configu
 
 
 def read(path: Path, source: str | None, *, auth: str) -> Export:
-    """Return the clients of an export, whose source is found out if it is not given."""
+    """Return the clients of an export; detect its source if none is given."""
     if source == "csv" or (source is None and path.suffix.lower() == ".csv"):
         return table.read(path, auth=auth)
     document = auth0.read_folder(path) if path.is_dir() else reading.read_json(path)

@@ -1,4 +1,4 @@
-"""Read members of an export. Nothing in it is trusted: a value of another type is refused, and never repeated."""
+"""Read members of an export. An export is not trusted: a value of another type is refused, and no message has it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The supervisor of `affiant serve`: one small process that keeps the sockets, and workers that come and go.
 
-The supervisor loads nothing of the server. So it lives on while workers with other code, settings and certificates take
-over, and each reload starts Python again.
+The supervisor loads no code of the server. So it keeps running while workers with other code, settings and certificates
+take over, and each reload starts Python again.
 """
 
 from __future__ import annotations

@@ -14,13 +14,13 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def take(environment: MutableMapping[str, str] = os.environ, *, first: int = _FIRST) -> list[socket.socket]:
-    """Return the inherited sockets, none if this process was not activated; the variables go, for no child has them.
+    """Return the inherited sockets, none without socket activation; remove the variables, so that no child reads them.
 
     Raises:
         ConfigError: LISTEN_FDS is wrong, or a file descriptor is not a TCP socket that listens.
     """
     pid, number, names = (environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
-    if not number or pid != str(os.getpid()):  # they were meant for a parent of this process
+    if not number or pid != str(os.getpid()):  # they are for another process
         return []
     if not (number.isascii() and number.isdigit()) or not 0 < int(number[:4]) <= _MOST:
         raise ConfigError(f"LISTEN_FDS is {number!r}: write a number from 1 to {_MOST}, as systemd does")

@@ -1,4 +1,4 @@
-"""What a supervisor and a worker tell each other: lines of JSON on a pair of sockets."""
+"""Messages between the supervisor and a worker: lines of JSON on a pair of sockets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _MAX_SOCKETS = 64
 
 
 class Link:
-    """One end."""
+    """One end of the pair of sockets."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._rest = b""
-        self._sockets: list[socket.socket] = []  # that came with the messages
+        self._sockets: list[socket.socket] = []  # received with the messages
         self.is_open = True
 
     def fileno(self) -> int:
@@ -28,7 +28,7 @@ class Link:
         """Send a message, and sockets with it.
 
         Raises:
-            OSError: the other end is gone, or does not read and this one does not wait.
+            OSError: the other end is closed; or it does not read, and `wait` is false.
         """
         flags = 0 if wait else socket.MSG_DONTWAIT
         data = json.dumps(message).encode() + b"\n"
@@ -37,7 +37,7 @@ class Link:
             self._end.sendall(data[sent:])
 
     def receive(self) -> list[dict[str, Any]] | None:
-        """Wait for a part of a message, and return the messages that are whole; None when the other end is gone."""
+        """Wait for data, and return the complete messages; None when the other end is closed."""
         try:
             data, numbers, *_ = socket.recv_fds(self._end, _BYTES, _MAX_SOCKETS)
         except OSError:

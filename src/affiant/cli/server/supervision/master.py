@@ -25,7 +25,7 @@ _INTERRUPTED = 130
 
 @dataclass
 class Generation:
-    """The workers of one start: the same code and settings."""
+    """The workers of one start or reload: the same code and settings."""
 
     workers: list[Process]
     begun: float
@@ -33,7 +33,7 @@ class Generation:
     sockets: list[socket.socket] = field(default_factory=list)  # that the first of them opened
 
     def may_serve(self, *, is_alone: bool) -> bool:
-        """Whether it can take over: all its workers serve, or one while there is no other generation."""
+        """Whether it can take over: all its workers serve; or one does, if there is no other generation."""
         serve = [worker.why is not None for worker in self.workers]
         return self.decided is not None and (any(serve) if is_alone else all(serve))
 
@@ -98,7 +98,7 @@ class Supervisor:
         return [*self._leaving, *(worker for generation in generations for worker in generation.workers)]
 
     def _wait(self, signals: Signals) -> None:
-        """Wait for signals and for what workers say, a tick at most."""
+        """Wait for signals and messages of workers, a tick at most."""
         links = {worker.link.fileno(): worker for worker in self._all() if worker.link.is_open}
         ready, _, _ = select.select([signals.fileno(), *links], [], [], TICK_SECONDS)
         for number in signals.take():
@@ -135,7 +135,7 @@ class Supervisor:
         coming.workers += [self._start(coming) for _ in range(decided["workers"] - 1)]
 
     def _judge(self) -> None:
-        """Draw the consequences of what happened."""
+        """Start, promote, replace and bury workers, and report their state."""
         now = time.monotonic()
         # Not longer: this process may have been stopped itself.
         passed, self._looked_at = min(now - self._looked_at, 2 * TICK_SECONDS), now
@@ -149,7 +149,9 @@ class Supervisor:
             self._reports.reloading()
             self._coming = self._begin()
         if self._code is None and self._serving is not None:
-            self._reports.tell([worker.why for worker in self._serving.workers], is_reloading=self._coming is not None)
+            self._reports.report(
+                [worker.why for worker in self._serving.workers], is_reloading=self._coming is not None
+            )
 
     def _bury_leaving(self, now: float) -> None:
         for worker, until in list(self._leaving.items()):
@@ -204,7 +206,7 @@ class Supervisor:
                 continue
             if worker.why is None:
                 if all(each.why is None or each.ended() is not None for each in serving.workers):
-                    self._stop(code or 1)  # none serves, and a supervisor of this one shall know
+                    self._stop(code or 1)  # no worker serves: systemd or the container must restart all
                     return
                 self._start_again_at = now + 1
             worker.link.close()

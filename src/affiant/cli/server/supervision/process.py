@@ -54,9 +54,9 @@ class Process:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.link = Link(ours)
-        self.why: list[str] | None = None  # no token can be issued; None before its first report
-        self.silence = 0.0  # seconds since that, or since a later one
-        self.tell({**first, "sockets": files})
+        self.why: list[str] | None = None  # why it cannot issue tokens; empty if it can; None before its first report
+        self.silence = 0.0  # seconds since its last report
+        self.send({**first, "sockets": files})
 
     @property
     def pid(self) -> int:
@@ -69,13 +69,13 @@ class Process:
         code = self._process.poll()
         return 128 - code if code is not None and code < 0 else code
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # it has ended
             self.link.send(message, wait=False)
 
     def follow(self) -> None:
         """Let it end gently: other processes accept on its sockets."""
-        self.tell({"end": "followed"})
+        self.send({"end": "followed"})
 
     def end(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:

@@ -1,4 +1,4 @@
-"""What a supervisor reports to systemd (sd_notify(3)), and to people."""
+"""Report the state of the workers to systemd (sd_notify(3)), and events to the log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOSE_SECONDS = 1.0  # for what is left at the end
 
 
 class Reports:
-    """Reports each change once, and to the watchdog as often as it wants to hear."""
+    """Reports each change once, and notifies the watchdog within its period."""
 
     def __init__(self) -> None:
         self._period = _watchdog_seconds()
@@ -34,21 +34,21 @@ class Reports:
 
     @property
     def patience(self) -> float:
-        """Seconds in which a hung worker is replaced: before the watchdog would end them all."""
+        """Seconds after which a hung worker is replaced: before the watchdog ends all of them."""
         return self._period / 2
 
     def hear(self) -> None:
         """Note that a worker has checked whether it could issue a token."""
         self._was_heard = True
 
-    def tell(self, workers: Sequence[list[str] | None], *, is_reloading: bool) -> None:
+    def report(self, workers: Sequence[list[str] | None], *, is_reloading: bool) -> None:
         """Report the state, when it has changed, and feed the watchdog."""
         why = next((found[0] for found in workers if found), None)
         ready = sum(found == [] for found in workers)
         self._feed()
         if is_reloading:
             return
-        # A store that is away is no reason to end: once it was ready, only the status says so.
+        # An unreachable store is no reason to end: once the server was ready, only the status says so.
         self._was_ready = self._was_ready or ready == len(workers)
         status = f"{ready} of {len(workers)} workers issue tokens" + (f"; {why}" if why else "")
         lines = ["READY=1"] if self._was_ready and not self._is_said else []
@@ -72,7 +72,7 @@ class Reports:
         notify("STOPPING=1", "STATUS=requests under way are answered")
 
     def say(self, text: str) -> None:
-        """Say it in the log, as the workers do (server/request/audit/lines)."""
+        """Write a line of the log in the form of the workers (server/request/audit/lines)."""
         line = f"affiant: {printable(text)}\n"
         if self.logs_json:
             now = time.time()

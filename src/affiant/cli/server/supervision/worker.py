@@ -1,4 +1,4 @@
-"""A worker's side: what it starts with, what it reports, and how it ends."""
+"""The worker's side of the link: its first message, its reports, and its end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from affiant.cli.server.supervision.link import VARIABLE, Link
 from affiant.errors import ConfigError
 
 REPORT_SECONDS = 1.0
-CHECK_SECONDS = 10.0  # of one check whether a token could be issued
-PATIENCE_SECONDS = 30.0  # of new workers that cannot issue one, while others serve
-FOLLOWED_SECONDS = 20  # in which the last connections end, when others accept; an idle one is closed after 5
+CHECK_SECONDS = 10.0  # for one check whether the worker can issue tokens
+PATIENCE_SECONDS = 30.0  # for new workers to become ready, while old ones serve
+FOLLOWED_SECONDS = 20  # for the last connections of an old worker; an idle one is closed after 5
 
 Check = Callable[[], Awaitable[list[str]]]
 
@@ -66,7 +66,7 @@ class Worker:
         return self.link is not None and not self.is_first
 
     def decide(self, decided: dict[str, Any], opened: list[socket.socket]) -> None:
-        """Tell the supervisor how all workers serve, and give it the sockets that this one opened."""
+        """Send the supervisor the settings of all workers, and the sockets that this one opened."""
         if self.link is not None:
             self.link.send({"decided": decided}, opened)
 
@@ -119,7 +119,7 @@ class Serving(uvicorn.Server):
             return [f"the store did not answer within {CHECK_SECONDS:.0f} s"]
 
     async def _until_ready(self) -> None:
-        """Wait until a token could be issued: until then, those before it serve."""
+        """Wait until this worker can issue tokens: until then, the old ones serve."""
         end = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while why := await self._obstacles():
             if asyncio.get_running_loop().time() > end:

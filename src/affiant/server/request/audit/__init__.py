@@ -1,1 +1,1 @@
-"""What leaves the server of its recorded decisions: log lines, sinks and archives. No request waits for any of it."""
+"""Recorded decisions leave the server as log lines, by sinks and in archives. No request waits for any of them."""

@@ -97,8 +97,8 @@ class Retention:
 
     Args:
         parts: of the server.
-        by: who wants it, for the audit record.
-        rest: how many times as long as it works it lets requests go first.
+        by: the operator or setting, for the audit record.
+        rest: pause after each slice of work, in multiples of its duration: requests go first.
         most: records of one file.
     """
 
@@ -144,7 +144,7 @@ class Retention:
         """Archive all records before this instant, a file at a time.
 
         Raises:
-            Busy: another process does.
+            Busy: another process archives.
             Broken: the chain of the log is broken; nothing of that file is deleted.
             ConfigError: the folder cannot be used, or has another file for these records; nothing is deleted.
             StoreError: the database or the signer failed.
@@ -183,7 +183,7 @@ class Retention:
         else:
             return None
         digest = await Slices(self._rest).thread(lambda: folder.digest(path))
-        await self._tell(path, found, digest)
+        await self._record(path, found, digest)
         return Archived(path, found.end, digest.hex(), found.key.thumbprint, await self._drop(found))
 
     async def _base(self) -> AuditBase:
@@ -257,7 +257,7 @@ class Retention:
         left = [step for step in steps if base.number < step.number < last.number]
         return _Found(end, signer, [*left, last])
 
-    async def _tell(self, path: Path, found: _Found, digest: bytes) -> None:
+    async def _record(self, path: Path, found: _Found, digest: bytes) -> None:
         """Append the record of this file to the log, once: the chain then says what the file must be."""
         trace_id = trace_of(digest)
         if await self._log.find(trace_id) is not None:

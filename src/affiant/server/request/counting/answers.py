@@ -1,4 +1,4 @@
-"""Count the answers of what decides nothing about clients: published documents, the admin API, the console."""
+"""Count the HTTP answers of published documents, the admin API and the console."""
 
 from __future__ import annotations
 

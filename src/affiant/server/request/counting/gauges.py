@@ -1,4 +1,4 @@
-"""How the server is, in numbers that no request counts: its store, its keys, its process."""
+"""Gauges of the server: its store, its keys, its process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from affiant.telemetry.samples import Labels, Number, Samples
 _PAGES = Path("/proc/self/statm")  # its second number; Linux alone has it, and the next
 _FILES = Path("/proc/self/fd")
 _STARTED = time.time()
-DEFAULT_LINE = "default"
+_DEFAULT = "default"  # the label of signing_keys.DEFAULT_LINE
 
 
 async def measure_store(store: Store) -> Samples:
@@ -71,7 +71,7 @@ async def measure_keys(store: Store, calendar: Calendar, clock: Callable[[], flo
     until: dict[Labels, Number] = {}
     due: dict[Labels, Number] = {}
     for line in {key.line for key in stored}:
-        name = line or DEFAULT_LINE
+        name = line or _DEFAULT
         keys = rules.of_line(stored, line)
         states |= {(name, state): 0 for state in ("announced", "active", "retiring")}
         for state in _states(keys, stored, now):

@@ -1,4 +1,4 @@
-"""The metrics of requests, from what is counted anyway: a request adds only its commit and its signature here."""
+"""The metrics of requests, from the counts of the store: a request adds only its commit and its signature."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Publisher:
         telemetry.watch(lambda: self._seen)
 
     async def publish(self) -> None:
-        """Publish the numbers, and wait for no store: while it hangs, the metrics must be seen."""
+        """Publish the numbers without waiting for the store: metrics must appear while it hangs."""
         now = asyncio.get_running_loop().time()
         if now - self._looked_at >= LOOK_SECONDS and (self._looking is None or self._looking.done()):
             self._looked_at = now

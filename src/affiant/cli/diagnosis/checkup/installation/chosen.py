@@ -32,10 +32,10 @@ def master_key(found: Installation) -> Iterator[Finding]:
         source = key_source.find(folder, named)
         material = key_source.read(source)
     except ConfigError as error:
-        yield Finding("master key", BAD, one_line(error), "docs/how-to/master-key.md has the sources and their order")
+        yield Finding("master key", BAD, one_line(error), "give one source: docs/how-to/master-key.md")
         return
     if len(set(material)) < _FEW_VALUES:
-        text = f"that of {source.shown} is not random: whoever guesses it can read every secret"
+        text = f"the key of {source.shown} is not random: an attacker who guesses it can read every secret"
         yield Finding("master key", BAD, text, "affiant master-key rotate")
     else:
         mode = f", mode {stat.S_IMODE(source.path.stat().st_mode):04o}" if source.path is not None else ""
@@ -43,7 +43,7 @@ def master_key(found: Installation) -> Iterator[Finding]:
     unused = folder / key_source.FILE_NAME
     if not source.is_default and unused.exists():
         text = f"{unused} is not used, since {source.name} is given"
-        yield Finding("master key", WARNING, text, f"mv {shlex.quote(str(unused))} to where its copies are kept")
+        yield Finding("master key", WARNING, text, f"move {shlex.quote(str(unused))} to where you keep its copies")
 
 
 def weak_settings(found: Installation) -> Iterator[Finding]:
@@ -59,10 +59,10 @@ def weak_settings(found: Installation) -> Iterator[Finding]:
         if getattr(chosen, name) == 0
     ]
     if chosen.host not in LOOPBACK and chosen.tls_cert is None and not chosen.forwarding:
-        text = f"it listens on {chosen.host} without TLS, and trusted_proxies names no proxy that ends it"
+        text = f"it listens on {chosen.host} without TLS, and trusted_proxies names no proxy that terminates it"
         faults.append(Finding("settings", WARNING, text, f"{_NAME_IT}, or --tls-cert, or --host 127.0.0.1"))
     elif (chosen.issuer or "").startswith("https://") and chosen.tls_cert is None and not chosen.forwarding:
-        text = "a proxy ends TLS, and trusted_proxies does not name it: all failures count as those of the proxy"
+        text = "a proxy terminates TLS, and trusted_proxies does not name it: the proxy's address gets all failures"
         faults.append(Finding("settings", WARNING, text, _NAME_IT))
     yield from faults
     if not faults:

@@ -139,19 +139,19 @@ def growth(found: Installation) -> Iterator[Finding]:
     text = f"about {a_day:,.0f} records a day, {a_day * _RECORD_BYTES / MIB:,.1f} MiB"
     days = found.free / (a_day * _RECORD_BYTES) if found.free is not None and found.chosen.database is None else None
     if days is not None and days < _SOON_FULL:
-        fix = "make room, or archive old records: docs/how-to/operate.md"
+        fix = "affiant audit archive --keep 90d, or a larger disk"
         yield Finding("audit log", WARNING, f"{text}: the disk is full in {days:.0f} days", fix)
     else:
         yield Finding("audit log", GOOD, text)
 
 
 def archive(found: Installation) -> Iterator[Finding]:
-    """Old records of the audit log went into a file, if audit_keep says so."""
+    """Records older than audit_keep are archived."""
     kept, setting = parse_keep(found.chosen.audit_keep), found.chosen.audit_keep
     if found.facts is None or not kept:
         return
     oldest_at, problem = found.facts.oldest_at, found.facts.archive_problem
-    fix = f"affiant audit archive --keep {setting}, which says what is wrong"
+    fix = f"affiant audit archive --keep {setting}, which reports the cause"
     if problem:
         yield Finding("archive", WARNING, f"the last attempt failed: {problem}", fix)
     elif oldest_at is not None and time.time() - oldest_at > kept + _LATE_ARCHIVE:
@@ -187,7 +187,7 @@ def _late(facts: Facts, wanted: set[str]) -> Iterator[Finding]:
         lag, problem = facts.sinks[name]
         if problem:
             text = f"{name} failed, and {lag.records:,} records wait: {problem}"
-            yield Finding("audit sinks", WARNING, text, "mend what receives them: docs/how-to/audit-sinks.md")
+            yield Finding("audit sinks", WARNING, text, "repair its receiver: docs/how-to/audit-sinks.md")
         elif lag.seconds > _LATE_SINK:
             text = f"{lag.records:,} records wait for {name}, the oldest for {lag.seconds:,.0f} seconds"
             yield Finding("audit sinks", WARNING, text, _RESTART)

@@ -44,7 +44,7 @@ def _sqlite(found: Installation) -> Iterator[Finding]:
         yield Finding("database", GOOD, f"SQLite, {facts.size / MIB:,.0f} MiB, no damage found")
     yield schema
     if facts.log_size > _LARGE_LOG:
-        text = f"the write-ahead log has {facts.log_size / MIB:,.0f} MiB: a process reads and does not end"
+        text = f"the write-ahead log has {facts.log_size / MIB:,.0f} MiB: a process keeps a read transaction open"
         yield Finding("write-ahead log", WARNING, text, f"fuser -v {path}, and end what is not affiant serve")
 
 

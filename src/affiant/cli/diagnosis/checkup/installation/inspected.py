@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the database says about itself.
+    """Facts that the database has.
 
     Attributes:
         issuer: of the server.

@@ -78,7 +78,7 @@ def disk(found: Installation) -> Iterator[Finding]:
         return
     found.free = shutil.disk_usage(found.chosen.data).free
     text = f"{found.free / MIB:,.0f} MiB are free"
-    fix = "make room, or move to a larger disk: docs/how-to/operate.md"
+    fix = "free disk space, or move to a larger disk: docs/how-to/operate.md"
     if found.free < _LEAST_FREE:
         yield Finding("disk", BAD, f"{text}: soon no token is issued", fix)
     else:
@@ -105,14 +105,14 @@ def workers(found: Installation) -> Iterator[Finding]:
 
 
 def ntp(_: Installation) -> Iterator[Finding]:
-    """The clock of this machine is kept, as the kernel has it from an NTP client."""
+    """The kernel reports that an NTP client keeps the clock synchronized."""
     try:
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     except (OSError, AttributeError):  # not Linux
         state = -1
     if state == _TIME_ERROR:
-        yield Finding("ntp", WARNING, "nothing keeps the clock of this machine", "timedatectl set-ntp true")
+        yield Finding("ntp", WARNING, "the clock of this machine is not synchronized", "timedatectl set-ntp true")
     elif state < 0:
-        yield Finding("ntp", GOOD, "not known here: keep NTP running")
+        yield Finding("ntp", GOOD, "this system does not report it: keep NTP running")
     else:
         yield Finding("ntp", GOOD, "the clock of this machine is synchronized")

@@ -28,7 +28,7 @@ def issuer(found: Installation) -> Iterator[Finding]:
     if found.facts is None:
         return
     if not found.facts.is_issuer_known:
-        text = "it is not set, so nothing was asked from outside"
+        text = "it is not set, so the server was not checked from outside"
         yield Finding("issuer", WARNING, text, "affiant serve --issuer https://NAME, once")
         return
     at = found.facts.issuer
@@ -61,7 +61,7 @@ def _metadata(at: str, reply: httpx2.Response, members: dict[str, Any]) -> Itera
     if _REDIRECT <= reply.status_code < _NOT_FOUND:
         to = printable(reply.headers.get("location", ""), _LONGEST)
         text = f"{url} redirects to {to}, and clients do not follow"
-        yield Finding("issuer", BAD, text, "let the proxy pass it on, or set the issuer to where it leads")
+        yield Finding("issuer", BAD, text, "let the proxy serve this path, or set the issuer to the target")
     elif not members:
         text = f"{url} answers {reply.status_code}, and not with metadata"
         yield Finding("issuer", BAD, text, f"let the proxy pass on every path of the server:  {look}")
@@ -71,7 +71,7 @@ def _metadata(at: str, reply: httpx2.Response, members: dict[str, Any]) -> Itera
         yield Finding("issuer", BAD, text, f"give it this name: affiant serve --issuer {shlex.quote(at)}")
     else:
         hsts = at.startswith("https://") and "strict-transport-security" not in reply.headers
-        yield Finding("issuer", GOOD, f"{at} is this name from outside too{', without HSTS' if hsts else ''}")
+        yield Finding("issuer", GOOD, f"{at} reaches this server{', without HSTS' if hsts else ''}")
 
 
 def _keys(http: httpx2.Client, at: str, kids: frozenset[str]) -> Finding:
@@ -84,7 +84,7 @@ def _keys(http: httpx2.Client, at: str, kids: frozenset[str]) -> Finding:
     if published == kids:
         return Finding("keys", GOOD, f"{url} has the {len(kids)} of the database")
     if published & kids:
-        text = f"{url} has {len(published)} keys and the database {len(kids)}: a cache between has old ones"
+        text = f"{url} has {len(published)} keys and the database {len(kids)}: a cache in between has old ones"
         return Finding("keys", WARNING, text, "let the proxy obey Cache-Control, and look again in a minute")
     return Finding("keys", BAD, f"{url} has none of the keys of this database", fix)
 

@@ -1,4 +1,4 @@
-"""How long audit records stay in the database."""
+"""Parse the setting audit_keep: how long audit records stay in the database."""
 
 from __future__ import annotations
 

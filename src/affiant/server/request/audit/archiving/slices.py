@@ -9,11 +9,11 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 SLICE_SECONDS = 0.003  # a request waits for one slice at most
-REST = 3.0  # times as long as it worked; a process that does nothing else needs none
+REST = 3.0  # times the duration of the work; a process that does nothing else needs none
 
 
 class Slices:
-    """Lets the event loop have its turn; `rest` is how many times as long as it worked it then waits."""
+    """Yields to the event loop after each slice; `rest` is the pause in multiples of the work before it."""
 
     def __init__(self, rest: float = REST) -> None:
         self._rest = rest

@@ -1,4 +1,4 @@
-"""How far sinks are behind the log."""
+"""Measure how far sinks are behind the log."""
 
 from __future__ import annotations
 

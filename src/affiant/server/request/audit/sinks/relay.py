@@ -1,6 +1,6 @@
-"""Relay records to a sink: of all processes of all nodes, one at a time, from where the last one ended.
+"""Deliver audit records to a sink, from its cursor on; one process of all nodes does it at a time.
 
-Order: a batch is delivered, and then the cursor moves. A process that is killed between both delivers the batch again.
+Order: the batch is delivered before the cursor moves. If a process is killed in between, the next one sends it again.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _LONGEST_PROBLEM = 300  # characters
 
 
 class Relay:
-    """Relays to one sink.
+    """Delivers records to one sink, while this process has the lease of its cursor.
 
     Args:
-        sink: where to.
-        store: the store, which is open.
-        begin: where a new sink begins: NOW or START.
+        sink: the receiver.
+        store: an open store.
+        begin: first record of a new sink: NOW or START.
         clock: seconds since the epoch.
     """
 
@@ -63,7 +63,7 @@ class Relay:
         self._thread = ThreadPoolExecutor(1, f"affiant-{sink.name}")
 
     async def run(self) -> None:
-        """Relay until `stop`."""
+        """Deliver until `stop`."""
         while not self._stopping.is_set():
             pause = LOOK_SECONDS
             try:
@@ -78,7 +78,7 @@ class Relay:
         await self._in_thread(self._sink.close)
 
     def stop(self) -> None:
-        """End after the batch that is under way: what was delivered is noted."""
+        """End after the batch in flight, once the cursor has moved."""
         self._stopping.set()
 
     async def turn(self) -> float:
@@ -128,7 +128,7 @@ class Relay:
         return number
 
     async def _resume(self, number: int) -> int:
-        """Skip what a killed process has delivered and not noted, if the sink knows it."""
+        """Skip records that a killed process delivered without moving the cursor, if the sink can report them."""
         newest = await self._in_thread(self._sink.newest)
         if newest is None or newest[0] <= number:
             return number
@@ -141,7 +141,7 @@ class Relay:
         return number
 
     async def _fail(self, number: int, error: SinkError) -> None:
-        """Note the problem, and wait, with the lease; once it lasts, let another process try, which may reach it."""
+        """Note the problem and back off with the lease; if it lasts, release the lease: another node may succeed."""
         problem = printable(str(error), _LONGEST_PROBLEM)
         if not self.problem:
             log.warning("%s: %s; records wait for it", self.name, problem)
@@ -166,7 +166,7 @@ class Relay:
 
 @contextlib.asynccontextmanager
 async def relaying(relays: Sequence[Relay]) -> AsyncIterator[None]:
-    """Relay in the background; at the end, let other processes take over at once."""
+    """Run the relays in the background; at the end release their leases, so that other processes take over at once."""
     tasks = [asyncio.create_task(relay.run()) for relay in relays]
     try:
         yield
@@ -181,7 +181,7 @@ async def relaying(relays: Sequence[Relay]) -> AsyncIterator[None]:
 
 
 def attach(built: Starlette, relays: Sequence[Relay]) -> None:
-    """Relay while this application runs, which opens the store."""
+    """Run the relays while this application runs, which opens the store."""
     inner = built.router.lifespan_context
 
     @contextlib.asynccontextmanager

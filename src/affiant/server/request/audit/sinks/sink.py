@@ -1,4 +1,4 @@
-"""What a sink gets, and what it promises."""
+"""The port of a sink, and the batches that it gets."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class SinkError(Error):
 
 
 class Sink(Protocol):
-    """Where records go. Its methods may block: they are called in a thread, one at a time."""
+    """A receiver of audit records. Its methods may block: a thread calls them, one at a time."""
 
     name: str  # of the setting, and of the cursor
 
     def send(self, lines: Sequence[Line]) -> None:
-        """Deliver these, within SEND_SECONDS; what was delivered before may be delivered again.
+        """Deliver these within SEND_SECONDS; the receiver may have some of them already.
 
         Raises:
             SinkError: they were not delivered, or only some of them.

@@ -1,7 +1,7 @@
 """Syslog (RFC 5424): over a Unix socket, UDP (RFC 5426), TCP with octet counting (RFC 6587) or TLS (RFC 5425).
 
 Syslog has no acknowledgement. Over TCP and TLS a batch counts as delivered when the system of the receiver has
-acknowledged all its bytes; what its program then loses, and what UDP loses, shows as a gap in the numbers.
+acknowledged all its bytes; what its program then loses, and what UDP loses, is a gap in the numbers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LOOK_SECONDS: Final = 0.01
 
 
 class Place(NamedTuple):
-    """Where a receiver is: a path, or a host and a port."""
+    """The address of a receiver: a path, or a host and a port."""
 
     kind: str  # unix, udp, tcp or tls
     host: str
