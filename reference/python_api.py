@@ -17,7 +17,6 @@ MODULES = (
     "affiant.client",
     "affiant.resource",
     "affiant.resource.replays",
-    "affiant.telemetry",
     "affiant.errors",
     "affiant.server.app",
     "affiant.server.settings",

@@ -55,13 +55,14 @@ async def measure_audit(store: Store, keep: int, clock: Callable[[], float]) -> 
         "affiant_audit_keep_seconds": {(): keep},
         "affiant_audit_archive_failing": {(): fails.get(ARCHIVE, 0.0)},
     }
-    return {
+    found: Samples = {
         "affiant_audit_oldest_timestamp_seconds": {(): instant_of(oldest[0])} if oldest else {},
         "affiant_audit_archived_until_timestamp_seconds": {(): base.at} if base.number else {},
         "affiant_audit_sink_lag_records": {(name,): lag.records for name, lag in behind.items()},
         "affiant_audit_sink_lag_seconds": {(name,): lag.seconds for name, lag in behind.items()},
         "affiant_audit_sink_failing": {(name,): fails.get(name, 0.0) for name in behind},
-    } | (archives if keep else {})
+    }
+    return found | archives if keep else found
 
 
 async def measure_keys(store: Store, calendar: Calendar, clock: Callable[[], float]) -> Samples:
