@@ -176,8 +176,10 @@ async def test_a_rotation_that_was_interrupted_goes_on(make_store: MakeStore, mo
             assert started.unseal(await _sealed(store), purpose=PURPOSE) == TEXT.encode()
             with pytest.raises(ConfigError):
                 OLD.opened(await _rings(store))
+            assert not rotation.is_finished(await _rings(store), NEW)
         monkeypatch.setattr(rotation, "SEEN_SECONDS", 0.0)
         assert await rotation.finish(store, key, DOER) == 3
+        assert rotation.is_finished(await _rings(store), NEW)
         with pytest.raises(ConfigError, match="no rotation is under way"):
             await rotation.finish(store, NEW.opened(await _rings(store)), DOER)
 

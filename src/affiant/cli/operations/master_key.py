@@ -51,6 +51,7 @@ def show_(chosen: Settings) -> None:
             "rotated_at": rings.rotated_at if rings is not None else None,
             "newest": rings.newest if rings is not None else key.fingerprint,
             "former": rings.former if rings is not None else None,
+            "is_finished": rings is None or rotation.is_finished(rings, key),
             "former_seen_at": int(seen) if seen is not None and rings is not None and rings.former else None,
         }
 
@@ -59,6 +60,8 @@ def show_(chosen: Settings) -> None:
     if found["former"] is not None:
         seen = f", last used by a server at {instant(found['former_seen_at'])}" if found["former_seen_at"] else ""
         lines.append(f"a rotation to {found['newest']} is under way: {found['former']} still opens the database{seen}")
+    elif not found["is_finished"]:
+        lines.append("the rotation was interrupted, and some secrets are sealed as before: affiant master-key finish")
     elif found["rotated_at"] is not None:
         lines.append(f"rotated at {instant(found['rotated_at'])}")
     show(found, *lines)

@@ -55,6 +55,11 @@ async def find(store: Store) -> Rings | None:
     return Rings.parse(await store.settings.get(SETTING))
 
 
+def is_finished(rings: Rings, key: MasterKey) -> bool:
+    """Whether only this key opens the database, and nothing is sealed as it was before the rotation."""
+    return rings.former is None and _is_done(key.opened(rings).ring)
+
+
 def under_way(rings: Rings) -> str:
     """Return the refusal of a second rotation before the first is finished."""
     return f"a rotation to {rings.newest} is under way: affiant master-key finish, or affiant master-key cancel"
@@ -97,7 +102,7 @@ async def finish(store: Store, key: MasterKey, doer: Doer) -> int:
     coming = secrets.token_bytes(BYTES)
 
     def announce(rings: Rings | None) -> Rings:
-        if rings is None or (rings.former is None and _is_done(key.opened(rings).ring)):
+        if rings is None or is_finished(rings, key):
             raise ConfigError("no rotation is under way")
         if rings.newest != key.fingerprint:
             raise ConfigError(f"this command has the former master key, {key.fingerprint}: give it {rings.newest}")

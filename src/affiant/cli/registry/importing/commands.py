@@ -20,6 +20,7 @@ from affiant.cli.registry.manifest import commands as manifest
 from affiant.cli.registry.manifest.export import render
 from affiant.client.credentials.file import put_private
 from affiant.errors import ConfigError
+from affiant.system.text import printable
 
 _READABLE = 0o644  # it has no secrets
 _EXPORT = NamedPath(path_type=Path, readable=False)  # Auth0's deploy CLI writes a folder
@@ -112,7 +113,7 @@ def _refused(found: Import) -> ConfigError:
         " without them: --skip-refused"
     )
     for entry in found.refused:
-        error.add_note(f"{entry.name}: {entry.refused}")
+        error.add_note(printable(f"{entry.name}: {entry.refused}"))
     return error
 
 

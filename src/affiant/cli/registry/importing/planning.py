@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,6 +63,8 @@ def _parse(export: Export) -> tuple[Export, dict[str, DesiredClient]]:
         try:
             if entry.name in wanted:
                 raise ConfigError("another client of the export has this client_id")
+            if len(json.dumps(entry.members)) + len(entry.secret or "") > dry_run.MOST_BYTES:
+                raise ConfigError(f"its members are larger than {dry_run.MOST_BYTES >> 10} KiB")
             # An empty list would take from a registered client what an operator gave it here.
             members = {name: value for name, value in entry.members.items() if value != []}
             wanted[entry.name] = DesiredClient.model_validate(members)

@@ -13,7 +13,7 @@ from affiant.errors.reasons import Reason
 from affiant.server.admin.roles import Role
 from affiant.system.text import printable
 
-_MOST_BYTES, _MOST = 48 << 10, 1000  # changes of one request: the admin API reads 64 KiB
+MOST_BYTES, _MOST = 48 << 10, 1000  # changes of one request: the admin API reads 64 KiB
 _BY_DETAIL = frozenset({"admin.invalid", "admin.exists", "admin.not_found"})
 
 
@@ -64,7 +64,7 @@ def _parts(changes: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, A
     for change in changes:
         wanted = {_named(one): one for one in (*needed.get(_named(change), ()), change)}
         joined = part | wanted
-        if part and (sum(map(sizes.__getitem__, joined)) > _MOST_BYTES or len(joined) > _MOST):
+        if part and (sum(map(sizes.__getitem__, joined)) > MOST_BYTES or len(joined) > _MOST):
             yield list(part.values())
             joined = wanted
         part = joined

@@ -52,7 +52,9 @@ def exposed(place: str, board: Board) -> Iterator[None]:
         return
     # Any worker may answer, also one of the next generation: all have the same numbers.
     listening = port.listen(*parse_address(place), option=OPTION, is_shared=True)
-    server = uvicorn.Server(uvicorn.Config(_application(board), lifespan="off", **port.options(_CAPS)))
+    # Order: uvicorn's own log_config would take its loggers from ours, and its lines would wait for their reader.
+    config = uvicorn.Config(_application(board), lifespan="off", log_config=None, **port.options(_CAPS))
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), name="affiant-metrics", daemon=True)
     thread.start()
     try:

@@ -199,3 +199,17 @@ def test_page(capsys: pytest.CaptureFixture[str]) -> None:
         printed = "".join(capsys.readouterr())
         for line in expected.strip().splitlines():
             assert line == "..." or line in printed, printed
+
+
+def test_a_client_that_is_too_large_or_forges_lines_is_refused_alone(run: Run) -> None:
+    given = {"serviceAccountsEnabled": True, "defaultClientScopes": []}
+    names = ["large", "forged\nsound: taken", "sound"]
+    clients = [{**given, "clientId": name, "secret": "Zq8vKfP2LmWx7RtYbN4cHd5JgT3sUa9E"} for name in names]
+    clients[0]["secret"] = "Zq8v" * 30_000
+    Path("hostile.json").write_text(json.dumps({"realm": "shop", "clients": clients}))
+    code, error = run("client", "import", "hostile.json", "--from", "keycloak", "--yes")
+    assert (code, len(error["notes"])) == (8, 2)
+    assert error["notes"][0] == "large: its members are larger than 48 KiB"
+    assert error["notes"][1].startswith("forged\\u000asound: taken: ")
+    assert run("client", "import", "hostile.json", "--from", "keycloak", "--yes", "--skip-refused")[0] == 0
+    assert [one["client_id"] for one in run("client", "list")[1]] == ["sound"]

@@ -80,7 +80,7 @@ async def _read(chosen: Settings, store: Store, key: MasterKey) -> Facts:
         records_a_day=a_day,
         sinks={name: (lag, problems.get(name, "")) for name, lag in behind.items()},
         archive_problem=problems.get(retention.NAME, ""),
-        rotating_since=rings.rotated_at if rings is not None and rings.former is not None else None,
+        rotating_since=rings.rotated_at if rings is not None and not rotation.is_finished(rings, key) else None,
     )
 
 
@@ -197,7 +197,7 @@ def unfinished(found: Installation) -> Iterator[Finding]:
     """A rotation of the master key was finished."""
     since = found.facts.rotating_since if found.facts is not None else None
     if since is not None and time.time() - since > DAY:
-        text = f"both keys open the database since {instant(since)}: the rotation is not finished"
+        text = f"the rotation that began at {instant(since)} is not finished: the former key still opens secrets"
         yield Finding("master key", WARNING, text, "affiant master-key finish")
 
 
