@@ -2,9 +2,11 @@
 
 import pytest
 from tests.admin import ADMIN, NOW, open_api
+from tests.contract.archiving import fill
 from tests.unit.server.console.visits import text, visit
 
 from affiant.server.admin.roles import Role
+from affiant.storage.history.base import build_base
 from affiant.storage.history.counts import Count
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Api, Client, User
@@ -101,3 +103,21 @@ async def test_settings_with_their_sources() -> None:
 
     failing = text(await visit(await _store(), Role.VIEWER, obstacles=obstacles).get("/settings"))
     assert "the disk is full" in failing
+
+
+async def test_settings_show_how_far_sinks_and_archives_are() -> None:
+    store = MemoryStore()
+    none = text(await visit(store, Role.VIEWER).get("/settings"))
+    assert "behind" not in none
+    assert "archived" not in none
+    await fill(store, 3)
+    await store.cursors.take("audit_file", "one", now=NOW, seconds=15, start=3)
+    await store.cursors.take("audit_webhook", "two", now=NOW, seconds=15, start=2)
+    await store.cursors.advance("audit_webhook", "two", 0, "<b>siem</b> answered 503")
+    shown = await visit(store, Role.VIEWER).get("/settings")
+    assert "audit_file 0 behind" in text(shown)
+    assert "audit_webhook 1 behind" in text(shown)
+    assert "<b>siem" not in shown.text
+    (first,) = await store.audit_log.export(limit=1)
+    await store.audit_log.drop(build_base(1, first.link, at=NOW, key=b"k" * 32))
+    assert "are archived in files" in text(await visit(store, Role.VIEWER).get("/settings"))

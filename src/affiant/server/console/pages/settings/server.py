@@ -5,6 +5,7 @@ from affiant.server.console.view import View
 from affiant.server.request.http import Answer
 
 _FAR = 1.0  # seconds by which a clock may be off without a word: assertions live for a minute
+_LATE = 300  # seconds for which a record may wait for a sink
 # The effect of a change, where the description of the setting does not say it.
 CONSEQUENCES = {
     "issuer": "Credentials files, guards and trusts name it: with another one every client needs a new file, and every"
@@ -40,6 +41,8 @@ async def show_settings(view: View) -> Answer:
         chosen=wanted,
         node=await view.api.get("/status"),
         head=await view.api.get("/audit/head"),
+        sinks=(await view.api.get("/audit/sinks"))["items"],
         consequences=CONSEQUENCES,
         far=_FAR,
+        late=_LATE,
     )
