@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from reference import public_names, sbom, snippets
+from reference import matrix, public_names, sbom, snippets
 from reference.pages import FOLDER, MANUAL, PAGES
 from reference.website import nav
 
@@ -22,6 +22,7 @@ def main(names: list[str]) -> None:
         for name, build in PAGES.items():
             (FOLDER / f"{name}.md").write_text(build(), "utf-8")
         man.write(MANUAL)
+        matrix.write()
         snippets.FILE.write_text(snippets.build(), "utf-8")
         nav.CONFIG.write_text(nav.build(), "utf-8")
         sbom.FILE.write_text(sbom.build(), "utf-8")

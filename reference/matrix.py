@@ -1,14 +1,14 @@
-"""The published matrix: which role may call which route, and what of it within teams.
+"""The published matrix: which role may call which route, and what of it within teams."""
 
-`python -m reference.matrix` prints it.
-"""
-
-import sys
+import re
+from pathlib import Path
 
 from affiant.server.admin.app import OPERATIONS
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import Reach
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "admin.md"
+_TABLE = re.compile(r"^\| route \| .*?(?=^[^|]|\Z)", re.DOTALL | re.MULTILINE)
 _MAY = "yes"
 _WITHIN = {Reach.TEAMS: "their own", Reach.OWN: "their own", Reach.PUBLIC: _MAY, Reach.SERVER: ""}
 
@@ -36,5 +36,7 @@ def parse(page: str) -> dict[str, dict[str, bool]]:
     }
 
 
-if __name__ == "__main__":
-    sys.stdout.write(build())
+def write() -> None:
+    """Put the table into the page, which people write."""
+    page = PAGE.read_text("utf-8")
+    PAGE.write_text(_TABLE.sub(lambda _: build(), page, count=1), "utf-8")

@@ -106,7 +106,7 @@ async def test_role_matrix(staffed: Bench) -> None:
 
 
 def test_reference_is_generated() -> None:
-    assert matrix.build() in PAGE.read_text("utf-8"), f"put what  python -m {matrix.__name__}  prints into {PAGE.name}"
+    assert matrix.build() in PAGE.read_text("utf-8"), "run  python -m reference"
 
 
 @pytest.mark.parametrize(
