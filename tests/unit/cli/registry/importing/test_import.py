@@ -56,7 +56,7 @@ def test_keycloak(run: Run) -> None:
     assert (found[BILLING]["scope"], found[BILLING]["resources"]) == (["orders.read"], ["https://orders.example"])
     assert found["ledger"]["resources"] == ["urn:ledger-api"]
     assert [key["alg"] or key["kty"] for key in found["ledger"]["keys"]] in (["RS256"], ["RSA"])
-    assert found["hosted"]["jwks_uri"] == "https://hosted.example/jwks.json"
+    assert found["hosted"]["jwks_uri"] == "https://keys.example/jwks.json"
     assert found["listed"]["enabled"] is False
     assert found["meshed"]["tls_client_auth_subject_dn"] == "CN=meshed,O=Shop"
     assert {one["identifier"]: one["scopes"] for one in run("api", "list")[1]} == {
