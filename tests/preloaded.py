@@ -1,4 +1,4 @@
-"""What a fork has imported (forks.py): the command line, the server, the guard and the client."""
+"""Imports of a fork (forks.py): the command line, the server, the guard and the client."""
 
 import gc
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What commands and servers of tests are forks of (forks.py)."""
+"""The fork server from which tests start commands and servers (forks.py)."""
 
 import sys
 
@@ -14,7 +14,7 @@ WANTED = (
 
 
 def test_a_fork_has_imported_what_commands_need() -> None:
-    """Whoever else names what the one fork server of a process loads takes this away, and nothing would say so."""
+    """A process has one fork server: another module that sets its preload would replace ours without an error."""
     assert Fork(_count_missing, *WANTED).wait(60) == 0
 
 

@@ -1,4 +1,4 @@
-"""What a release promises: one version everywhere, public names that change on purpose only, safe files for the forge."""
+"""Promises of a release: one version everywhere, stable public names, safe files for the forge."""
 
 import json
 import re
@@ -28,7 +28,7 @@ PIN = re.compile(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 
 
 def test_public_names_change_on_purpose() -> None:
-    """A name that goes breaks its users: docs/reference/stability.md says when it may."""
+    """A removed name breaks its users: docs/reference/stability.md says when one may be removed."""
     assert public_names.FILE.read_text() == public_names.build(), "run: python -m reference, and say why in the commit"
 
 
@@ -38,7 +38,7 @@ def test_names_tell_of_a_parameter() -> None:
 
 
 async def test_version_is_written_once(tmp_path: Path) -> None:
-    """Whatever shows a version reads the one in version.py: the package, the command, the admin API, the metadata."""
+    """Each place that shows a version reads the one in version.py: the package, the command, the admin API, the metadata."""
     written = [
         path.relative_to(REPO)
         for path in [*(REPO / "src").rglob("*.py"), REPO / "pyproject.toml", *(REPO / "docs" / "man").iterdir()]

@@ -105,7 +105,7 @@ async def test_a_base_that_was_moved_is_seen(
 
 
 async def test_the_base_of_before_is_no_use(log: Log) -> None:
-    """Its seal is real, but the records after it are gone."""
+    """The seal of an older base is valid, but the records after it are deleted."""
     old = await log.store.audit_log.base()
     await archived(log.made, 50 * 3600.0)
     await verified(log.store)
@@ -189,7 +189,7 @@ async def test_a_truncated_file_is_seen(log: Log, key: bytes | None) -> None:
 
 
 async def test_a_file_signed_anew_by_another_key(log: Log) -> None:
-    """The key is in the file: the thumbprints that were kept, and the master key, find it out."""
+    """The forger's key is in the file: saved thumbprints, or the master key, reveal the forgery."""
     stranger, path = keys.generate("ES256"), log.files[0]
     (signing_key,) = await log.store.signing_keys.list()
     mine = keys.parse_public_jwk(json.loads(signing_key.public_jwk)).thumbprint

@@ -1,4 +1,4 @@
-"""What tests of archives share: a log of many days, and the parts that archive it."""
+"""Fixtures of the archive tests: a log of many days, and the parts that archive it."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ async def verified(store: Store) -> list[AuditRow]:
 
 
 async def refusal(made: Parts, before: float) -> str:
-    """Why it archived nothing."""
+    """Return the error for which nothing was archived."""
     try:
         await archived(made, before)
     except Error as error:

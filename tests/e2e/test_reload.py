@@ -26,7 +26,7 @@ SEED = 18
 
 @dataclass
 class Systemd:
-    """The part of PID 1 that a service speaks with: a socket for its notifications."""
+    """The part of systemd that a service notifies: a socket."""
 
     path: Path
     said: list[str] = field(default_factory=list)
@@ -195,7 +195,7 @@ def _subject(server: Server, client: ssl.SSLContext) -> str:
 
 
 def _hang(server: Server, systemd: Systemd) -> None:
-    """A worker that stands still is replaced before the watchdog would end the server."""
+    """A worker that hangs is replaced before the watchdog ends the server."""
     assert server.child is not None
     main = server.child.process.pid
     (victim, *_) = children(main)
@@ -213,7 +213,7 @@ class Activated:
         self.socket = socket.create_server((HOST, server.port), backlog=2048)
 
     def start(self) -> None:
-        """Start it as systemd does: the socket is file descriptor 3, and the process knows that it is meant."""
+        """Start the server as systemd does: the socket is file descriptor 3, and LISTEN_PID is the process."""
         name = f"server{self.starts}"
         self.starts += 1
         program = " ".join(AFFIANT)
@@ -242,7 +242,7 @@ class Activated:
 
 
 def test_restart_with_an_activated_socket_refuses_nothing(tmp_path: Path) -> None:
-    """What connects between the two processes waits in the queue; what was connected is answered to its end."""
+    """A connection made between the two processes waits in the queue; one made before them gets its answer."""
     systemd = Systemd(tmp_path / "notify")
     server = Server(tmp_path, environment={"NOTIFY_SOCKET": str(systemd.path), "AFFIANT_TOKEN_BURST": "0"})
     activated = Activated(server, systemd)

@@ -56,7 +56,7 @@ class Released(Nodes):
 
     @contextmanager
     def load(self) -> Iterator[list[int]]:
-        """Clients of both nodes, busy ones and such that pause; yield the statuses of the answers."""
+        """Run clients of both nodes, some with pauses; yield the statuses of the answers."""
         statuses, failures, done = list[int](), list[Exception](), threading.Event()
 
         def ask(url: str, longest: float) -> None:

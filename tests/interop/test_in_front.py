@@ -29,7 +29,7 @@ IDLE_SECONDS = 5.0  # after which the server closes a connection
 
 
 class OtherNode:
-    """A second node of the proxy: it is healthy, and hangs up when it has read a request for a token."""
+    """A second node of the proxy: it is healthy, and closes the connection once it has read a token request."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -79,7 +79,7 @@ class Front(NamedTuple):
         return httpx2.Client(verify=ssl.create_default_context(cafile=str(self.authority / "authority.pem")))
 
     def status(self, http: httpx2.Client) -> int:
-        """Return the status of the answer; 0 if the proxy hangs up, as HAProxy does but for a connection's first."""
+        """Return the status of the answer; 0 if the proxy closes the connection, as HAProxy does after its first request."""
         try:
             return self.ask(http, **FORGED).status_code
         except httpx2.RemoteProtocolError:

@@ -1,4 +1,4 @@
-"""What checks the site of docs/, on a small site with each mistake; `make docs` builds and checks the real one."""
+"""The checks of the site of docs/, on a small site with each mistake; `make docs` builds and checks the real one."""
 
 from pathlib import Path
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def instant(at: float) -> str:
@@ -11,6 +13,16 @@ def instant(at: float) -> str:
         return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S UTC}"
     except (ValueError, OverflowError, OSError):
         return "at an impossible time"
+
+
+def timestamp(at: float) -> str:
+    """Return seconds since the epoch as ``2026-11-28T22:41:19.120Z`` (RFC 3339)."""
+    return f"{_second(int(at))}.{int(at % 1 * 1000):03d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(at: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
 
 
 def one_line(error: Exception) -> str:

@@ -36,7 +36,7 @@ def _of(name: str) -> list[str]:
 
 
 def _pins(path: Path) -> dict[str, str]:
-    """What a lock pins, with its hashes."""
+    """The packages that a lock pins, with their hashes."""
     return {
         found[1]: found[0]
         for found in re.finditer(r"^([a-z0-9.\-]+)(?:\[[^]]*\])?==.*(?:\n    .*)*", path.read_text(), re.MULTILINE)
@@ -172,7 +172,7 @@ def _build(root: Root) -> dict[str, str]:
 @pytest.mark.soak
 @pytest.mark.skipif(os.geteuid() != 0 or not sys.platform.startswith("linux"), reason="mounts, as root")
 def test_steps_make_a_server_that_serves_from_read_only_files(root: Root) -> None:
-    """ENTRYPOINT as the user of the image on a read-only root, until HEALTHCHECK is content."""
+    """Run ENTRYPOINT as the user of the image on a read-only root until HEALTHCHECK passes."""
     env = _build(root)
     env |= {"AFFIANT_ISSUER": "https://as.example"}
     python = root.place / os.path.realpath(sys.executable).lstrip("/")

@@ -16,7 +16,7 @@ needs_tool = pytest.mark.skipif(TOOL is None, reason="systemd-analyze is not ins
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units, with a program that is there."""
+    """The units, with a program that exists."""
     text = (UNITS / "affiant.service").read_text("utf-8")
     assert "ExecStart=/opt/affiant/bin/affiant serve\n" in text
     (tmp_path / "affiant.service").write_text(text.replace("/opt/affiant/bin/affiant", "/bin/true"), "utf-8")

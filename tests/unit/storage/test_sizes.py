@@ -1,4 +1,4 @@
-"""What is in a store is estimated, not read."""
+"""The size of a store is estimated without reading all of it."""
 
 import random
 import sqlite3

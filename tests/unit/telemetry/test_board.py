@@ -1,4 +1,4 @@
-"""Several processes are one: counters never go back, and the gauges of a process vanish with it."""
+"""The metrics of several processes as one: counters never go back, and the gauges of a process vanish with it."""
 
 import os
 import subprocess

@@ -199,7 +199,7 @@ class Settings(BaseModel):
     audit_file: Path | None = Field(
         default=None, description="file that gets every audit record, one a line (see docs/how-to/audit-sinks.md)"
     )
-    audit_syslog: Annotated[str | None, _accepted_by(syslog.parse_place)] = Field(
+    audit_syslog: Annotated[str | None, _accepted_by(syslog.parse_receiver)] = Field(
         default=None, description="syslog that gets every audit record: unix:/PATH, udp://, tcp:// or tls://HOST:PORT"
     )
     audit_webhook: Annotated[str | None, _accepted_by(webhook.parse_url)] = Field(

@@ -109,7 +109,7 @@ def test_a_key_elsewhere(by: str, command: Command, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_crash_before_and_after_the_commit(command: Command) -> None:
-    """What it left is used: no second key is made."""
+    """An interrupted rotation left a key: it is used, and no second one is made."""
     new = DATA / "master.key.new"
     key_source.write_anew(new, b"n" * 31 + b"x")
     left = MasterKey.from_bytes(b"n" * 31 + b"x")

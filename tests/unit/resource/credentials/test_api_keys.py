@@ -1,4 +1,4 @@
-"""API keys next to access tokens: who is let in, what is counted, and that no key is ever shown."""
+"""API keys next to access tokens: decisions and counts; no key is ever shown."""
 
 import json
 import logging
@@ -155,7 +155,7 @@ async def test_no_key_is_shown(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_use_is_counted_by_a_callable_too(caplog: pytest.LogCaptureFixture) -> None:
-    """What it raises is logged, and decides nothing. A client that is not in the table is not counted."""
+    """An exception of on_use is logged, and changes no decision. A client outside the table is not counted."""
     seen: list[tuple[str, str]] = []
 
     def on_use(client_id: str, way: str) -> None:

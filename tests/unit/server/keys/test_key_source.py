@@ -1,4 +1,4 @@
-"""Where the master key comes from: one source, and each other one is refused or comes after it."""
+"""The sources of the master key: one is used; a second is refused, or is of lower priority."""
 
 import os
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_two_sources_are_refused_without_the_key(left: str, folder: Path, tmp_pa
 
 
 def test_a_named_file_that_is_missing_is_never_replaced(folder: Path, tmp_path: Path) -> None:
-    """Neither by the file in the data folder nor by a new key."""
+    """A missing source is replaced neither by the file in the data folder nor by a new key."""
     gone = tmp_path / "gone"
     with pytest.raises(ConfigError, match=r"gone \(AFFIANT_MASTER_KEY_FILE\) is missing"):
         key_source.load(folder, gone, {})

@@ -1,4 +1,4 @@
-"""How long audit records stay: the setting, and the folder of older ones."""
+"""The retention of audit records: the setting, and the folder of archives."""
 
 from pathlib import Path
 

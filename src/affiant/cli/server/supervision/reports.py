@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from affiant.cli.workload.supervision import notify
-from affiant.system.text import printable
+from affiant.system.text import printable, timestamp
 
 _MICROSECONDS = 1_000_000
 _STANDARD_ERROR = 2
@@ -75,8 +75,7 @@ class Reports:
         """Write a line of the log in the form of the workers (server/request/audit/lines)."""
         line = f"affiant: {printable(text)}\n"
         if self.logs_json:
-            now = time.time()
-            at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+            at = timestamp(time.time())
             members = {"ts": at, "level": "warning", "logger": __name__, "message": text, "pid": os.getpid()}
             line = json.dumps(members) + "\n"
         self._output.put(line.encode())

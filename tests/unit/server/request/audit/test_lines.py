@@ -68,7 +68,7 @@ def test_a_decision_in_json() -> None:
 
 
 def test_a_decision_for_people() -> None:
-    """What nothing proves is in parentheses."""
+    """An unproved client id is in parentheses."""
     issued, refused = to_text(ISSUED.to_json()).decode(), to_text(REFUSED.to_json()).decode()
     start = "2027-01-15 08:00:00"
     assert issued == (
@@ -152,7 +152,7 @@ def test_what_is_put_is_written_in_order(pipe: _Pipe) -> None:
 
 
 def test_a_stuck_pipe_stops_nobody(pipe: _Pipe) -> None:
-    """Lines wait up to a bound, and are then dropped; the log says how many, once somebody reads again."""
+    """Lines wait up to a bound, and are then dropped; the log says how many, once the pipe is read again."""
     writer = LineWriter(pipe.writing, to_json)
     record = ISSUED.to_json()
     began = time.monotonic()

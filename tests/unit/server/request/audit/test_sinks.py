@@ -26,7 +26,7 @@ from affiant.server.request.audit.sinks.file import FileSink
 from affiant.server.request.audit.sinks.lag import Lag, lags
 from affiant.server.request.audit.sinks.relay import LEASE_SECONDS, START, Relay, relaying
 from affiant.server.request.audit.sinks.sink import BATCH, Line, Sink, SinkError, read
-from affiant.server.request.audit.sinks.syslog import SyslogSink, parse_place
+from affiant.server.request.audit.sinks.syslog import SyslogSink, parse_receiver
 from affiant.server.request.audit.sinks.webhook import WebhookSink, parse_secret, parse_url
 from affiant.server.settings import Settings
 from affiant.storage.history import audit_chain
@@ -37,7 +37,7 @@ SECRET = b"0123456789abcdef0123456789abcdef"
 
 
 class Kept:
-    """A sink in memory, which fails when it is told to."""
+    """A sink in memory that fails on demand."""
 
     name = "audit_test"
 
@@ -98,7 +98,7 @@ async def test_every_record_arrives_once_in_order() -> None:
 
 
 async def test_a_new_sink_begins_at_its_first_start() -> None:
-    """And then goes on from where it was, not from the present."""
+    """Afterwards it continues from its cursor, not from the newest record."""
     store, sink = await _store(3), Kept()
     await _drain(Relay(sink, store, clock=Clock()))
     await store.ledger.claim(entry(100))
@@ -127,7 +127,7 @@ async def test_one_process_at_a_time_and_the_next_goes_on() -> None:
 
 
 async def test_a_broken_sink_is_tried_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Later and later, or when it asks for it; the problem and the lag are known, and tokens do not wait."""
+    """Retries back off, or follow Retry-After; problem and lag are reported, and tokens do not wait."""
     store, sink = await _store(3), Kept()
     now = [0.0]
     monkeypatch.setattr(f"{relay.__name__}.time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -338,7 +338,7 @@ async def test_answers_that_are_no_success_are_failures(receiver: Receiver) -> N
 
 
 async def test_an_answer_without_end_holds_no_relay_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte comes in time, and the last one never does."""
+    """Attack: a receiver that sends one byte at a time, and never ends."""
     monkeypatch.setattr(webhook, "SEND_SECONDS", 0.6)
 
     def drip(listening: socket.socket) -> None:
@@ -408,7 +408,7 @@ async def test_syslog_in_datagrams(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
     with _datagrams(socket.AF_INET, ("127.0.0.1", 0)) as udp, _datagrams(socket.AF_UNIX, path) as unix:
         for place, listening in ((f"udp://127.0.0.1:{udp.getsockname()[1]}", udp), (f"unix:{path}", unix)):
-            sink = SyslogSink(parse_place(place))
+            sink = SyslogSink(parse_receiver(place))
             await _drain(Relay(sink, await _store(3), begin=START))
             sink.close()
             assert _checked([listening.recv(65_536) for _ in range(3)]) == 3
@@ -428,7 +428,7 @@ async def test_syslog_over_tcp_counts_octets_and_connects_again() -> None:
     """A connection that the receiver has closed delivers nothing: the batch is sent again on another."""
     store = await _store(3)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        sink = SyslogSink(parse_place(f"tcp://127.0.0.1:{listening.getsockname()[1]}"))
+        sink = SyslogSink(parse_receiver(f"tcp://127.0.0.1:{listening.getsockname()[1]}"))
         one = Relay(sink, store, begin=START)
         await _drain(one)
         peer, _ = listening.accept()
@@ -455,7 +455,7 @@ async def test_no_client_forges_structured_data() -> None:
     await store.ledger.claim(
         type(made)(type(made.audit)(**{**_fields(made.audit), "client_id": 'x"] evil\n<34>1 y\\'}))
     )
-    message = SyslogSink(parse_place("udp://127.0.0.1:9"))._message((await read(store.audit_log, 0))[0])
+    message = SyslogSink(parse_receiver("udp://127.0.0.1:9"))._message((await read(store.audit_log, 0))[0])
     assert b"\n" not in message
     assert b'client_id="x\\"\\] evil\\\\u000a<34>1 y\\\\"]' in message
 
@@ -469,7 +469,7 @@ def _fields(record: Any) -> dict[str, Any]:
 )
 def test_places_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError):
-        parse_place(text)
+        parse_receiver(text)
 
 
 # The settings.

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from affiant.storage.entries import AuditRecord, escape_controls
-from affiant.system.text import printable
+from affiant.system.text import printable, timestamp
 from affiant.system.values import Value
 
 DECISIONS: Final = "affiant.decisions"  # the logger of the lines of decisions
@@ -55,7 +55,7 @@ def to_json(item: Event | bytes) -> bytes:
         return _event_to_json(item)
     decided = msgspec.json.decode(item, type=_Decided)
     head = _head(decided.endpoint, decided.outcome, decided.reason, os.getpid())
-    line = b'{"ts":"' + _instant(decided.at) + head + item[1:] + b"\n"
+    line = b'{"ts":"' + timestamp(decided.at).encode() + head + item[1:] + b"\n"
     return line if len(line) <= LONGEST else _shortened(line)
 
 
@@ -99,7 +99,7 @@ def _cut(text: str) -> bytes:
 
 def _event_to_json(event: Event) -> bytes:
     members = {
-        "ts": _instant(event.at).decode(),
+        "ts": timestamp(event.at),
         "level": event.level,
         "logger": event.logger,
         "message": event.message[:_LONGEST_TEXT],
@@ -145,12 +145,3 @@ def _level(outcome: str, reason: str | None) -> str:
     if reason is not None and reason.startswith("server."):
         return "error"
     return "warning" if outcome in ("refused", "limited") else "info"
-
-
-def _instant(at: float) -> bytes:
-    return _second(int(at)) + b".%03dZ" % int(at % 1 * 1000)
-
-
-@lru_cache(maxsize=8)
-def _second(at: int) -> bytes:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)).encode()

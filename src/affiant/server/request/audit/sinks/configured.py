@@ -9,7 +9,7 @@ from typing import Protocol
 from affiant.errors import ConfigError
 from affiant.server.request.audit.sinks.file import FileSink
 from affiant.server.request.audit.sinks.sink import Sink
-from affiant.server.request.audit.sinks.syslog import SyslogSink, parse_place
+from affiant.server.request.audit.sinks.syslog import SyslogSink, parse_receiver
 from affiant.server.request.audit.sinks.webhook import WebhookSink, parse_secret
 
 SECRET = "AFFIANT_AUDIT_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
@@ -41,7 +41,7 @@ def sinks(chosen: Chosen) -> list[Sink]:
     if chosen.audit_file is not None:
         found.append(FileSink(chosen.audit_file))
     if chosen.audit_syslog is not None:
-        found.append(SyslogSink(parse_place(chosen.audit_syslog)))
+        found.append(SyslogSink(parse_receiver(chosen.audit_syslog)))
     if chosen.audit_webhook is not None:
         found.append(WebhookSink(chosen.audit_webhook, _secret(chosen.audit_webhook_secret_file)))
     return found

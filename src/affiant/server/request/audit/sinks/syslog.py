@@ -22,6 +22,7 @@ import msgspec
 
 from affiant.errors import ConfigError
 from affiant.server.request.audit.sinks.sink import SEND_SECONDS, Line, SinkError
+from affiant.system.text import timestamp
 from affiant.system.urls import join_host
 
 _FACILITY: Final = 10  # security and authorization
@@ -36,8 +37,8 @@ _SIOCOUTQ: Final = 0x5411  # Linux: bytes that the peer has not acknowledged
 _LOOK_SECONDS: Final = 0.01
 
 
-class Place(NamedTuple):
-    """The address of a receiver: a path, or a host and a port."""
+class Receiver(NamedTuple):
+    """The address of a syslog receiver: a path, or a host and a port."""
 
     kind: str  # unix, udp, tcp or tls
     host: str
@@ -47,10 +48,10 @@ class Place(NamedTuple):
         return f"unix:{self.host}" if self.kind == "unix" else f"{self.kind}://{join_host(self.host, self.port)}"
 
 
-def parse_place(text: str) -> Place:
-    """Return the place; ConfigError if it is none."""
+def parse_receiver(text: str) -> Receiver:
+    """Return the receiver; ConfigError if the text names none."""
     if text.startswith("unix:/"):
-        return Place("unix", text.removeprefix("unix:"))
+        return Receiver("unix", text.removeprefix("unix:"))
     try:
         parts = urlsplit(text)
         port = parts.port or _PORTS.get(parts.scheme, 0)
@@ -59,7 +60,7 @@ def parse_place(text: str) -> Place:
     rest = (parts.path.strip("/"), parts.query, parts.fragment, parts.username)
     if parts.scheme not in _PORTS or not parts.hostname or any(rest):
         raise ConfigError(_WANTED)
-    return Place(parts.scheme, parts.hostname, port)
+    return Receiver(parts.scheme, parts.hostname, port)
 
 
 class SyslogSink:
@@ -67,8 +68,8 @@ class SyslogSink:
 
     name: str = "audit_syslog"
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         self._socket: Any = None
         self._host = _UNSAID.sub("", socket.gethostname())[:255] or "-"
 
@@ -76,7 +77,7 @@ class SyslogSink:
         """Send these."""
         try:
             opened = self._open()
-            if self._place.kind in ("unix", "udp"):
+            if self._receiver.kind in ("unix", "udp"):
                 for line in lines:
                     opened.send(self._message(line))
             else:
@@ -87,7 +88,7 @@ class SyslogSink:
                 _check_open(opened)
         except OSError as error:
             self.close()
-            raise SinkError(f"{self._place} cannot be reached: {_why(error)}") from error
+            raise SinkError(f"{self._receiver} cannot be reached: {_why(error)}") from error
 
     def newest(self) -> tuple[int, bytes] | None:
         """A receiver says nothing."""
@@ -101,7 +102,7 @@ class SyslogSink:
 
     def _open(self) -> Any:
         if self._socket is None:
-            self._socket = _connect(self._place)
+            self._socket = _connect(self._receiver)
         return self._socket
 
     def _message(self, line: Line) -> bytes:
@@ -112,7 +113,7 @@ class SyslogSink:
             record = {}
         level = _INFO if record.get("outcome") not in ("refused", "limited") else _WARNING
         at = record.get("at")
-        when = _instant(at if isinstance(at, int | float) else time.time())
+        when = timestamp(at if isinstance(at, int | float) else time.time())
         kind = _UNSAID.sub("", str(record.get("endpoint", "-")))[:32] or "-"
         shown = {"number": line.number, **{name: record[name] for name in _SHOWN if record.get(name) is not None}}
         data = "".join(f' {name}="{_escape(str(value))}"' for name, value in shown.items())
@@ -120,22 +121,22 @@ class SyslogSink:
         return head.encode("utf-8", "replace") + line.text
 
 
-def _connect(place: Place) -> Any:
-    if place.kind == "unix":
+def _connect(receiver: Receiver) -> Any:
+    if receiver.kind == "unix":
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         opened.settimeout(SEND_SECONDS)
-        opened.connect(place.host)
+        opened.connect(receiver.host)
         return opened
-    if place.kind == "udp":
-        family, kind, protocol, _, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_DGRAM)[0]
+    if receiver.kind == "udp":
+        family, kind, protocol, _, address = socket.getaddrinfo(receiver.host, receiver.port, type=socket.SOCK_DGRAM)[0]
         opened = socket.socket(family, kind, protocol)
         opened.connect(address)
         return opened
-    opened = socket.create_connection((place.host, place.port), timeout=SEND_SECONDS / 2)
-    if place.kind == "tls":
+    opened = socket.create_connection((receiver.host, receiver.port), timeout=SEND_SECONDS / 2)
+    if receiver.kind == "tls":
         with contextlib.ExitStack() as stack:
             stack.callback(opened.close)
-            opened = ssl.create_default_context().wrap_socket(opened, server_hostname=place.host)
+            opened = ssl.create_default_context().wrap_socket(opened, server_hostname=receiver.host)
             stack.pop_all()
     return opened
 
@@ -168,10 +169,6 @@ def _escape(value: str) -> str:
     # RFC 5424 section 6.3.3; control characters as in JSON, for receivers that write lines.
     shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value[:256])
     return re.sub(r'(["\\\]])', r"\\\1", shown)
-
-
-def _instant(at: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
 
 
 def _why(error: OSError) -> str:
