@@ -52,6 +52,8 @@ WRONG: dict[str, tuple[str, str]] = {
     "token_rate": ("0", "write a number from 0.0001 to 1000000000, not '0'"),
     "audit_keep": ("90", "write 90d, 12w or 36h"),
     "audit_archive": ("", "write a path"),
+    "metrics": ("9377", "write HOST:PORT, such as 127.0.0.1:9377"),
+    "traces": ("yes", "write off or on or linked, not 'yes'"),
     "log": ("text", "write auto or human or json, not 'text'"),
     "log_level": ("debug", "write warning or info, not 'debug'"),
     "audit_file": ("", "write a path"),

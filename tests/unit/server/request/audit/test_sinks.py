@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from tests.stores import entry
 
@@ -69,7 +70,8 @@ class Clock:
 async def _store(records: int) -> MemoryStore:
     store = MemoryStore()
     for number in range(records):
-        await store.ledger.claim(entry(number))
+        claimed = entry(number)
+        await store.ledger.claim(msgspec.structs.replace(claimed, audit=msgspec.structs.replace(claimed.audit, at=1.0)))
     return store
 
 
@@ -141,7 +143,7 @@ async def test_a_broken_sink_is_tried_again(monkeypatch: pytest.MonkeyPatch, cap
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
     assert one.problem == "it is\\u001b broken"
     assert (await store.cursors.list())[0].problem == one.problem
-    assert (await lags(store, 3.5))["audit_test"] == Lag(3, 3.5)
+    assert (await lags(store, 4.5))["audit_test"] == Lag(3, 3.5)
     sink.failure = SinkError("later", retry_after=200)
     await one.turn()
     assert one._not_before - now[0] == 200
