@@ -203,7 +203,7 @@ class _Parts:
         )
 
     def _context(self) -> Context:
-        meter = Meter(self.counts, self.telemetry)
+        Meter(self.counts, self.telemetry)
         return Context(
             self.issuer,
             self.store.ledger,
@@ -212,8 +212,6 @@ class _Parts:
             self.clock,
             inquire=self.inquiry.offer,
             tally=self.observers.telling(self.counts.count),
-            committed=meter.committed,
-            signed=meter.signed,
         )
 
     def feed(self) -> RevocationFeed:

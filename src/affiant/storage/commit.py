@@ -161,10 +161,10 @@ def seal(
     return rows
 
 
-def tell(listeners: Iterable[Callable[[Sequence[bytes]], None]], records: Sequence[bytes]) -> None:
+def tell(listeners: Iterable[Callable[[Sequence[bytes]], None]], rows: Sequence[AuditRow]) -> None:
     """Tell the listeners of a store which audit records were committed."""
     for listen in listeners:
-        listen(records)
+        listen([row.record for row in rows])
 
 
 def judge_rotation(token: RefreshToken | None, rotation: Rotation, successor: RefreshToken | None) -> Outcome:

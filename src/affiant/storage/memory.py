@@ -293,7 +293,7 @@ class MemoryLedger:
 
     def commit(self, entry: Entry) -> Outcome:
         """Do what the entry wants; the caller has the lock."""
-        number, link = self._number, self._audit[-1].link if self._audit else GENESIS
+        number, link = self._base.number + len(self._audit), self._audit[-1].link if self._audit else GENESIS
         tokens = [token for digest in named([entry]) if (token := self.refresh_token(digest)) is not None]
         names = dependencies([entry]) if entry.unless_revoked else ()
         revoked = [row for name in names if (row := self._revoked.get(name)) is not None]
@@ -305,7 +305,7 @@ class MemoryLedger:
             self._revoked[key] = later(self._revoked.get(key), revocation)
         rows = seal(number, link, [entry], [outcome], self._audit_key)
         self._audit += rows
-        tell(self.listeners, [row.record for row in rows])
+        tell(self.listeners, rows)
         return outcome
 
     def sizes(self) -> Sizes:
@@ -375,10 +375,6 @@ class MemoryLedger:
             self._audit, self._base = self._audit[place:], base
             return place
 
-    @property
-    def _number(self) -> int:
-        return self._base.number + len(self._audit)
-
     def _claim(self, claim: JtiClaim) -> bool:
         key = (claim.client_id, claim.digest)
         if key in self._claims or claim.expires_at <= self._forgotten:
@@ -392,7 +388,7 @@ class MemoryLedger:
         for key in expired:
             del self._refresh[key]
         # Not by a clock: an end outlives every token that began before it.
-        oldest = min((row.began for row in self._refresh.values()), default=self._number + 1)
+        oldest = min((row.began for row in self._refresh.values()), default=self._base.number + len(self._audit) + 1)
         self._ends = {key: end for key, end in self._ends.items() if end.number >= oldest}
         return len(expired)
 

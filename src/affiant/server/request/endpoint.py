@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -62,9 +61,6 @@ class Context:
     inquire: Callable[[Request], None] = lambda _: None  # takes refused requests, to search for a known mistake
     # Counts a decision for the history: the request, the code of its reason if it is refused, and the used credential.
     tally: Callable[[Request, str | None, str | None], None] = lambda *_: None
-    # Take the seconds of each commit, and of each signature.
-    committed: Callable[[float], None] = lambda _: None
-    signed: Callable[[float], None] = lambda _: None
 
 
 class Recorder:
@@ -80,7 +76,7 @@ class Recorder:
         self._uses = context.uses
         self._clock = context.clock
         self._inquire = context.inquire
-        self._tally, self._committed = context.tally, context.committed
+        self._tally = context.tally
         self._refused_tokens = context.refused_tokens
         self._deadline = Deadline()
 
@@ -101,6 +97,7 @@ class Recorder:
             log.error("trace %s: the store failed: %s", request.trace_id, failed)  # noqa: TRY400 - no traceback: it is known
             refusal = Rejected(Reason.STORE)
         if isinstance(refusal, Limited) or refusal.reason in _UNCOUNTED:
+            request.notes.decided = None  # its commit, if there was one, has failed
             self._tally(request, refusal.reason.code, None)
         return self.refuse(request, refusal)
 
@@ -153,9 +150,7 @@ class Recorder:
             revocations=revocations,
             revoke_family=revoke_family,
         )
-        began = time.perf_counter()
         outcome = await self._ledger.claim(entry)
-        self._committed(time.perf_counter() - began)
         self._count(request, entry, outcome, is_repeated=outcome is Outcome.REPLAYED)
         if outcome is not Outcome.FIRST and outcome in _LOST:
             raise _Recorded(_LOST[outcome])
@@ -221,9 +216,7 @@ class Recorder:
             claim=request.notes.claim if refusal.reason.value.step != _PROOF_STEP else None,
             tolerate_repeat=caller.tolerates_repeat if caller else False,
         )
-        began = time.perf_counter()
         outcome = await self._ledger.claim(entry)
-        self._committed(time.perf_counter() - began)
         is_repeated = outcome is Outcome.REPLAYED or await self._is_repeated(request, entry)
         self._count(request, entry, outcome, is_repeated=is_repeated)
         return Rejected(_LOST[outcome]) if outcome in _LOST else refusal

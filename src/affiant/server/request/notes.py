@@ -80,6 +80,8 @@ class Notes(msgspec.Struct):
     client_id: str | None = None  # of a client that proved itself by an access token
     subject: str | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()  # of the answer, accepted or refused
+    signing: float | None = None  # when the issued token began to be made, by the clock of `started`
+    decided: float | None = None  # when the record was made, which the commit follows
     challenges: bool = True  # False: a request without authentication gets 400, not 401 (RFC 9701 section 5)
 
     def read(self, form: Form) -> None:
@@ -118,6 +120,7 @@ class Request(Value, frozen=True):
     def record(self, refusal: Rejected | None = None) -> AuditRecord:
         """Build the audit record of the decision."""
         notes, caller = self.notes, self.notes.caller
+        notes.decided = time.perf_counter()
         record = AuditRecord(
             at=self.now,
             trace_id=self.trace_id,
@@ -146,7 +149,7 @@ class Request(Value, frozen=True):
             task=notes.task,
             by=notes.by,
             subject=notes.subject,
-            milliseconds=int((time.perf_counter() - self.started) * 1_000_000) / 1000,
+            milliseconds=int((notes.decided - self.started) * 1_000_000) / 1000,
         )
         return record if refusal is None else _refused(record, refusal, notes)
 

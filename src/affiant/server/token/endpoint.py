@@ -49,7 +49,6 @@ class TokenEndpoint(ClientEndpoint):
         budgets: Budgets,
     ) -> None:
         super().__init__(context, authenticator)
-        self._signed = context.signed
         self._budgets = budgets
         self._directory = directory
         self._grants = {grant.grant_type: grant for grant in grants}
@@ -67,8 +66,7 @@ class TokenEndpoint(ClientEndpoint):
         signer = await self._signers.get(decision.granted.signing_alg)
         began = time.perf_counter()
         issued = await issue(decision, issuer=self._issuer, signer=signer, master_key=self._master_key, now=request.now)
-        self._signed(time.perf_counter() - began)
-        request.notes.token = issued.jti
+        request.notes.token, request.notes.signing = issued.jti, began
         # One commit: the jti is claimed, and the audit record and the state of the refresh token are written.
         await self.commit(request, new_refresh=issued.new_refresh, rotation=issued.rotation)
         self._budgets.count(client, request)

@@ -256,7 +256,7 @@ def _fail(group: list[Waiting], error: Exception) -> None:
 class Commits:
     """Commits the groups of one node, one after the other, on one connection; `committed` takes their audit records."""
 
-    def __init__(self, pool: Pool, audit_key: bytes, committed: Callable[[Sequence[bytes]], None]) -> None:
+    def __init__(self, pool: Pool, audit_key: bytes, committed: Callable[[Sequence[AuditRow]], None]) -> None:
         self._pool = pool
         self._audit_key = audit_key
         self._committed = committed
@@ -292,7 +292,7 @@ class Commits:
         done = await connection.fetchval(_GUESS, head, *_claims(entries), traces, records, links)
         if not done:
             return None
-        self._committed(records)
+        self._committed(rows)
         return links
 
     async def _ask(self, connection: Any, guessed: bytes | None, entries: Sequence[Entry]) -> list[Outcome]:
@@ -300,7 +300,7 @@ class Commits:
         outcomes, head, rows = await append(connection, entries, self._audit_key)
         await connection.execute("COMMIT")
         self._head, self._may_guess = rows[-1].link, head == guessed
-        self._committed([row.record for row in rows])
+        self._committed(rows)
         return outcomes
 
 

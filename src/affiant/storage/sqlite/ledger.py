@@ -37,6 +37,7 @@ HEAD = (
     "SELECT coalesce(max(number), 0), coalesce((SELECT link FROM audit ORDER BY number DESC LIMIT 1), ?1),"
     " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0) FROM audit"
 )
+_NO_RECORD = numbered((GENESIS,))
 _PURGE = (
     "DELETE FROM jti WHERE (client_id, digest) IN"
     " (SELECT client_id, digest FROM jti WHERE expires_at < ? ORDER BY expires_at LIMIT ?) RETURNING expires_at"
@@ -102,7 +103,7 @@ def commit(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry])
     connection = transaction.connection
     # Read inside the transaction: another process may have written since the last one.
     (forgotten,) = connection.execute("SELECT until FROM forgotten").fetchone()
-    newest, link, given = connection.execute(HEAD, numbered((GENESIS,))).fetchone()
+    newest, link, given = connection.execute(HEAD, _NO_RECORD).fetchone()
     number = max(newest, given)
     tokens = [token for digest in named(entries) if (token := _find(connection, digest)) is not None]
     revoked = [row for name in dependencies(entries) if (row := _find_revocation(connection, name)) is not None]
@@ -113,7 +114,7 @@ def commit(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry])
             connection.executemany(statement, rows)
     records = seal(number, link, entries, outcomes, audit_key)
     connection.executemany(_AUDIT, [(row.trace_id, row.record, row.link) for row in records])
-    transaction.records += [row.record for row in records]
+    transaction.rows += records
     return outcomes
 
 

@@ -15,14 +15,14 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from affiant.errors import Error, StoreError
-from affiant.storage.entries import PROBE, PROBE_BYTES
+from affiant.storage.entries import PROBE, PROBE_BYTES, AuditRow
 from affiant.storage.sqlite.connection import connect
 
 Work = Callable[["Transaction", Sequence[Any]], Sequence[Any]]
@@ -33,7 +33,7 @@ MAX_QUEUE = 20_000  # more than this waiting means the disk does not keep up: re
 @dataclass(slots=True)
 class Transaction:
     connection: sqlite3.Connection
-    records: list[bytes] = field(default_factory=list)  # audit records
+    rows: list[AuditRow]  # of the audit log, that it adds
     changed: bool = False  # set by a change of clients, APIs, keys or settings: the store gets a new version
 
 
@@ -48,7 +48,7 @@ class _Job(msgspec.Struct):
 class Writer:
     """Runs pieces of work, each all or nothing, in shared transactions; `committed` takes their audit records."""
 
-    def __init__(self, path: Path, committed: Callable[[Sequence[bytes]], None]) -> None:
+    def __init__(self, path: Path, committed: Callable[[Sequence[AuditRow]], None]) -> None:
         self._path = path
         self._committed = committed
         self._connection = connect(path)
@@ -146,7 +146,7 @@ class Writer:
             raise StoreError(f"the database {self._path} was removed or replaced while in use: restart the server")
         # IMMEDIATE: two processes that both read first and then wrote would fail each other.
         connection.execute("BEGIN IMMEDIATE")
-        transaction = Transaction(connection)
+        transaction = Transaction(connection, [])
         by_work: dict[Work, list[_Job]] = {}
         for job in group:
             by_work.setdefault(job.work, []).append(job)
@@ -157,8 +157,8 @@ class Writer:
         if transaction.changed:
             connection.execute("UPDATE version SET number = number + 1")
         connection.execute("COMMIT")
-        if transaction.records:
-            self._committed(transaction.records)
+        if transaction.rows:
+            self._committed(transaction.rows)
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:

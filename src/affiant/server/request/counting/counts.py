@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from collections import defaultdict
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -36,6 +36,7 @@ from affiant.storage.history.counts import (
 
 TOKEN: Final = "token"  # noqa: S105 - the endpoint whose decisions are `issued` and `refused`
 MAX_CELLS = 20_000  # different decisions, and different rows, that wait for a write
+MAX_TIMES = 100_000  # decisions whose times wait for `fold`; then the oldest is lost
 MAX_STRANGERS = 64  # names between two writes that no known client has; the rest counts for the whole server only
 ROWS = 500  # written at once: more would keep tokens waiting for their commit
 PAUSE_SECONDS = 0.01
@@ -63,6 +64,9 @@ GRANTS: Final = {
     names.TOKEN_EXCHANGE: "token-exchange",
 }
 _Key = tuple[str, str, str, int, str]  # of a Count
+# The endpoint, and by the clock of the process: when the request came, the token began to be made (None: none was), the
+# record was made (None: it was not committed), and the commit was done.
+Stamps = tuple[str, float, float | None, float | None, float]
 
 
 class Counts:
@@ -85,7 +89,8 @@ class Counts:
         self.between_writes: asyncio.Lock = asyncio.Lock()
         self.wrote: Callable[[Sequence[Count]], None] = lambda _: None  # takes what was written
         self.folded: Callable[[Cell, int], None] = lambda *_: None  # takes each cell, and how often it occurred
-        self.seconds: dict[str, float] = defaultdict(float)  # that the requests of each endpoint took, in all
+        self._stamps: deque[Stamps] = deque(maxlen=MAX_TIMES)
+        self.timed: Callable[[Sequence[Stamps]], None] = lambda _: None  # takes the times of decisions
 
     def count(self, request: Request, reason: str | None = None, credential: str | None = None) -> None:
         """Count a decision: a refusal, if it has a reason; `credential` proved the client, and counts as used."""
@@ -96,8 +101,8 @@ class Counts:
             client_id, observed, method = self._claimed(notes), (), UNPROVED
         else:
             client_id, observed, method = caller.client_id, caller.observed, caller.method
-        seconds = time.perf_counter() - request.started
-        self.seconds[request.endpoint] += seconds
+        counted = time.perf_counter()
+        self._stamps.append((request.endpoint, request.started, notes.signing, notes.decided, counted))
         cell: Cell = (
             now // 60,
             client_id,
@@ -109,7 +114,7 @@ class Counts:
             credential,
             observed,
             notes.resource if reason is None else None,  # until then it is only what the client asks for
-            bisect_left(_LATENCIES, seconds * 1000),
+            bisect_left(_LATENCIES, (counted - request.started) * 1000),
             bisect_left(_AGES, now - iat) if iat.__class__ in _NUMBER else None,
         )
         try:
@@ -165,6 +170,11 @@ class Counts:
 
     async def _fold(self) -> None:
         cells, self._cells, self._strangers = self._cells, {}, set()
+        stamps = list(self._stamps)
+        self._stamps.clear()
+        for start in range(0, len(stamps), ROWS):
+            self.timed(stamps[start : start + ROWS])
+            await asyncio.sleep(0)
         for number, (cell, count) in enumerate(cells.items(), 1):
             self.folded(cell, count)
             for key in _keys(cell):

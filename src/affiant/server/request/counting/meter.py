@@ -1,34 +1,26 @@
-"""The metrics of requests, from the counts of the store: a request adds only its commit and its signature."""
+"""The metrics of requests, from the counts of the store: a request adds only when its signature began."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from affiant.errors import Rejected
 from affiant.server.registry.key_cache import Fetch, Fetched
-from affiant.server.request.counting.counts import TOKEN, Cell, Counts
+from affiant.server.request.counting.counts import TOKEN, Cell, Counts, Stamps
 from affiant.telemetry import Telemetry
-from affiant.telemetry.samples import Number, Samples
 
 _TOKENS, _OTHERS, _SECONDS = "affiant_token_requests_total", "affiant_requests_total", "affiant_request_seconds"
 
 
 class Meter:
-    """The decisions of one process, by the labels of their metrics.
-
-    Attributes:
-        committed: takes the seconds of a commit.
-        signed: takes the seconds of a signature.
-    """
+    """The decisions of one process, by the labels of their metrics, each time that they are folded."""
 
     def __init__(self, counts: Counts, telemetry: Telemetry) -> None:
-        self.committed: Callable[[float], None] = telemetry.times("affiant_commit_seconds").observe
-        self.signed: Callable[[float], None] = telemetry.times("affiant_signature_seconds").observe
+        self._commits = telemetry.times("affiant_commit_seconds")
+        self._signatures = telemetry.times("affiant_signature_seconds")
         self._telemetry = telemetry
-        self._seconds = counts.seconds
-        counts.folded = self._take
-        telemetry.watch(self._totals)
+        counts.folded, counts.timed = self._take, self._time
 
     def _take(self, cell: Cell, count: int) -> None:
         _, _, endpoint, method, grant, outcome, reason, *_, latency, _ = cell
@@ -38,11 +30,13 @@ class Meter:
             self._telemetry.count(_OTHERS, endpoint, outcome, reason or "", number=count)
         self._telemetry.times(_SECONDS, endpoint).counts[latency] += count
 
-    def _totals(self) -> Samples:
-        """Return the sums of the seconds, without a bucket: those are counted by `_take`."""
-        empty = [0] * len(self._telemetry.times("affiant_commit_seconds").counts)
-        sums: dict[tuple[str, ...], Number] = {(name,): [sum_, *empty] for name, sum_ in self._seconds.items()}
-        return {_SECONDS: sums} if sums else {}
+    def _time(self, every: Sequence[Stamps]) -> None:
+        for endpoint, started, signing, decided, counted in every:
+            self._telemetry.times(_SECONDS, endpoint).total += counted - started  # `_take` counts its bucket
+            if decided is not None:
+                self._commits.observe(counted - decided)
+                if signing is not None:
+                    self._signatures.observe(decided - signing)
 
 
 def timed(fetch: Fetch | None, telemetry: Telemetry, document: str) -> Fetch | None:
