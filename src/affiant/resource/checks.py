@@ -294,7 +294,20 @@ class Checks:
     def _check_with_keys(
         self, api_keys: ApiKeys, scope: Scope, wanted: Need, certificate: Certificate | None
     ) -> Steps[Caller]:
-        """Check a request of a client that may still have an API key."""
+        """Check a request of a client that may still have an API key, and count what it has."""
+        authorization, _ = resource_request.read(scope, base=self.url)
+        way = api_keys.way(api_keys.values(scope["headers"]), authorization)
+        try:
+            caller = yield from self._check_key_or_token(api_keys, scope, wanted, certificate)
+        except (Rejected, RemoteError) as error:
+            self._counts.show(way, error)
+            raise
+        self._counts.show(way)
+        return caller
+
+    def _check_key_or_token(
+        self, api_keys: ApiKeys, scope: Scope, wanted: Need, certificate: Certificate | None
+    ) -> Steps[Caller]:
         authorization, proved = resource_request.read(scope, base=self.url)
         values, now = api_keys.values(scope["headers"]), self._clock()
         caller = api_keys.admit(values, authorization, issuer=self.issuer, now=now)

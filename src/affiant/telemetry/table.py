@@ -101,6 +101,7 @@ _ROWS: Final = (
     _counter("guard", "affiant_guard_requests_total", "Requests that a guard has checked.", "api", "outcome", "reason"),
     _histogram("guard", "affiant_guard_check_seconds", "Time of a check, with the fetches that it waited for.", CHECK_SECONDS, "api"),
     _counter("guard", "affiant_guard_tokens_verified_total", "Requests whose token was not in the cache.", "api"),
+    _counter("guard", "affiant_guard_credentials_total", "Requests with an API key or a token, to a guard that takes both.", "api", "credential", "outcome"),
     _gauge("guard", "affiant_guard_tokens_remembered", "Tokens in the cache.", "api"),
     _gauge("guard", "affiant_guard_keys", "Keys of the issuer that the guard has.", "api", "issuer"),
     _gauge("guard", "affiant_guard_keys_age_seconds", "Seconds since the keys were fetched.", "api", "issuer"),
@@ -122,6 +123,7 @@ METRICS: Final = {row.name: row for row in _ROWS}
 LABELS: Final = {
     "outcome": "what was decided: `issued`, `refused` and the others of the audit log; at a guard `accepted`, `refused`"
     " or `unavailable` (503); at a client `renewed` or `failed`",
+    "credential": "`key`, `token` or `both` (the token decided)",
     "reason": "[code of the refusal](reasons.md); empty for what was not refused",
     "method": "how the client proved itself (`token_endpoint_auth_method`); `unproved` where it did not",
     "grant": "`client_credentials`, `refresh_token`, `jwt-bearer`, `token-exchange`; `other`, or `none` without one",

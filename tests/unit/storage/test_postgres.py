@@ -93,6 +93,7 @@ async def test_a_parameter_that_cannot_be_used_is_not_repeated(database: str) ->
 async def test_a_newer_schema_is_left_alone(database: str) -> None:
     async with _opened(database):
         await run(database, "INSERT INTO migration (number, name) VALUES (999, 'from tomorrow')")
+        await run(database, "UPDATE setting SET value = '999' WHERE name = 'oldest_schema'")
     with pytest.raises(ConfigError, match="newer"):
         await PostgresStore(database).open()
 

@@ -127,6 +127,13 @@ class ApiKeys:
         header = self.header.encode()
         return tuple(value for name, value in headers if name == header)
 
+    @staticmethod
+    def way(values: Sequence[bytes], authorization: Sequence[bytes]) -> Way | None:
+        """Return what a request has: ``key``, ``token``, ``both``, or None."""
+        if any(one.lower().startswith(_SCHEMES) for one in authorization):
+            return "both" if values else "token"
+        return "key" if values else None
+
     def admit(
         self, values: Sequence[bytes], authorization: Sequence[bytes], *, issuer: str, now: float
     ) -> Caller | None:
@@ -136,7 +143,7 @@ class ApiKeys:
             Rejected: TOKEN_API_KEY, or TOKEN_API_KEY_ENDED where the client must use tokens by now.
         """
         # Attack: a revoked token comes with a key, which would still open. A token decides alone.
-        if not values or any(one.lower().startswith(_SCHEMES) for one in authorization):
+        if self.way(values, authorization) != "key":
             return None
         if len(values) > 1 or not 0 < len(values[0]) <= LONGEST_KEY:
             raise Rejected(Reason.TOKEN_API_KEY, detail="not one key")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from affiant.resource.diagnosis.counts import UNAVAILABLE, Counts
+from affiant.resource.diagnosis.counts import ACCEPTED, REFUSED, UNAVAILABLE, Counts
 from affiant.resource.issuer.trust import Trusted
 from affiant.telemetry.exposition import render_samples
 from affiant.telemetry.samples import Samples, merge
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-ACCEPTED = "accepted"
 _OF_ISSUERS = {
     "affiant_guard_keys": "keys",
     "affiant_guard_keys_age_seconds": "keys_age",
@@ -61,6 +60,7 @@ class Metrics:
         verified: requests whose token the guard had not seen before; all others were cache hits.
         remembered: tokens in the cache.
         issuers: one for each issuer.
+        credentials: of a guard with API keys: requests by what they have (``key``, ``token``, ``both``) and outcome.
     """
 
     api: str
@@ -68,6 +68,7 @@ class Metrics:
     verified: int
     remembered: int
     issuers: tuple[IssuerMetrics, ...]
+    credentials: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return them in the text format of Prometheus, whose type is `CONTENT_TYPE`.
@@ -80,7 +81,8 @@ class Metrics:
 
 def measure(api: str, counts: Counts, remembered: int, trusted: Iterable[Trusted]) -> Metrics:
     requests = {ACCEPTED: counts.accepted, **dict(sorted(counts.refused.items()))}
-    return Metrics(api, requests, counts.unknown, remembered, tuple(map(_measure_issuer, trusted)))
+    issuers = tuple(map(_measure_issuer, trusted))
+    return Metrics(api, requests, counts.unknown, remembered, issuers, dict(counts.credentials))
 
 
 def _measure_issuer(trusted: Trusted) -> IssuerMetrics:
@@ -113,6 +115,7 @@ def samples(found: Metrics) -> Samples:
         "affiant_guard_requests_total": {(found.api, *_outcome(name)): n for name, n in found.requests.items()},
         "affiant_guard_tokens_verified_total": {(found.api,): found.verified},
         "affiant_guard_tokens_remembered": {(found.api,): found.remembered},
+        "affiant_guard_credentials_total": {(found.api, *shown): n for shown, n in found.credentials.items()},
     }
     for name, attribute in _OF_ISSUERS.items():
         known = ((one.issuer, getattr(one, attribute)) for one in found.issuers)
@@ -122,4 +125,4 @@ def samples(found: Metrics) -> Samples:
 
 def _outcome(name: str) -> tuple[str, str]:
     """Return the outcome and the reason of a key of `Metrics.requests`."""
-    return (name, "") if name in (ACCEPTED, UNAVAILABLE) else ("refused", name)
+    return (name, "") if name in (ACCEPTED, UNAVAILABLE) else (REFUSED, name)

@@ -13,6 +13,8 @@ from tests.unit.resource.listening import ListeningIssuer, listening
 from affiant.errors import ConfigError
 from affiant.errors.reasons import Reason
 from affiant.resource import ApiKey, ApiKeys, Caller, Denied, Guard, digest_of
+from affiant.telemetry import Telemetry
+from affiant.telemetry.exposition import render
 
 KEY, OTHER = "k3y-of-billing-0123456789abcdef", "k3y-of-reports-0123456789abcdef"
 PAGE = "https://api.example/from-api-keys"
@@ -217,3 +219,23 @@ async def test_each_framework(face: Face, shared: ListeningIssuer) -> None:
     assert [unknown.status, narrow.status, token.status] == [401, 403, 200]
     assert "sunset" not in token.headers
     assert ways(api_keys) == {("c", "key"): 1, ("c", "token"): 1, ("reports", "key"): 1}
+
+
+async def test_metrics_have_the_share_of_keys_and_no_client() -> None:
+    issuer, telemetry = Issuer(), Telemetry()
+    guard = issuer.guard(revocations="off", api_keys=ApiKeys(ROWS, only_token={"reports"}), telemetry=telemetry)
+    by_key, by_token = ("X-API-Key", KEY), ("Authorization", issuer.token(scope="read").decode())
+    for headers in ((by_key,), (by_key,), (by_token,), (by_key, by_token), (("X-API-Key", OTHER),), ()):
+        await ask(guard, *headers)
+    await ask(guard, by_key, ("Authorization", "Bearer " + KEY))
+    assert telemetry.samples()["affiant_guard_credentials_total"] == {
+        (API, "key", "accepted"): 2,
+        (API, "key", "refused"): 1,
+        (API, "token", "accepted"): 1,
+        (API, "both", "accepted"): 1,
+        (API, "both", "refused"): 1,
+    }
+    issuer.guard(telemetry=telemetry)  # one that takes no keys counts none
+    text = render(telemetry).text.decode()
+    assert f'affiant_guard_credentials_total{{api="{API}",credential="key",outcome="accepted"}} 2.0' in text
+    assert not any(secret in text for secret in (KEY, OTHER, ROWS[0].digest, "reports"))

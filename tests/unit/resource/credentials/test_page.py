@@ -12,6 +12,7 @@ import pytest
 from tests.unit.resource.listening import API, listening
 
 from affiant.resource import digest_of
+from affiant.telemetry.table import METRICS
 
 PAGE = (Path(__file__).parents[4] / "docs" / "how-to" / "from-api-keys.md").read_text("utf-8")
 KEY, OTHER = "k3y-of-billing-0123456789abcdef", "k3y-of-reports"
@@ -64,3 +65,8 @@ async def test_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     caller = names["api_keys"].admit([KEY.encode()], [], issuer="x", now=1_800_000_000)
     assert ("Sunset", SUNSET) in caller.notices
     assert datetime(2027, 3, 1, tzinfo=UTC).timestamp() > 1_800_000_000
+
+
+def test_metric_of_the_page_is_one() -> None:
+    (query,) = blocks("promql")
+    assert set(re.findall(r"affiant_\w+", query)) <= METRICS.keys()
