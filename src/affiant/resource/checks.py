@@ -120,7 +120,9 @@ class Checks:
             RemoteError: the issuer's keys are unknown and cannot be fetched, its revocations are required and too old,
                 or it does not answer the introspection: respond with 503.
         """
-        steps = self._traced(self._check(authorization, needs.parse(need), proved, certificate))
+        steps = self._check(authorization, needs.parse(need), proved, certificate)
+        if self._traces is not None:
+            steps = self._traced(self._traces, steps)
         try:
             return await waiting.run(steps)
         except (Rejected, RemoteError) as error:
@@ -139,7 +141,9 @@ class Checks:
 
         What must be fetched is fetched by a thread of the guard, for which this one waits a bounded time.
         """
-        steps = self._traced(self._check(authorization, needs.parse(need), proved, certificate))
+        steps = self._check(authorization, needs.parse(need), proved, certificate)
+        if self._traces is not None:
+            steps = self._traced(self._traces, steps)
         try:
             return waiting.run_sync(steps)
         except (Rejected, RemoteError) as error:
@@ -271,14 +275,13 @@ class Checks:
     def _check_scope(
         self, scope: Scope, wanted: Need, certificate: Certificate | None = None
     ) -> Steps[Caller | Denied]:
-        return self._traced(self._judge_scope(scope, wanted, certificate), scope["headers"])
+        steps = self._judge_scope(scope, wanted, certificate)
+        return steps if self._traces is None else self._traced(self._traces, steps, scope["headers"])
 
-    def _traced(self, steps: Steps[Found], headers: Iterable[tuple[bytes, bytes]] = ()) -> Steps[Found]:
-        if self._traces is None:
-            return steps
+    def _traced(self, traces: Traces, steps: Steps[Found], headers: Iterable[tuple[bytes, bytes]] = ()) -> Steps[Found]:
         from affiant.resource.diagnosis import spans  # noqa: PLC0415 - it imports OpenTelemetry
 
-        return spans.checking(self._traces, steps, audience=self.audience, headers=headers)
+        return spans.checking(traces, steps, audience=self.audience, headers=headers)
 
     def _judge_scope(self, scope: Scope, wanted: Need, certificate: Certificate | None) -> Steps[Caller | Denied]:
         authorization, proved = resource_request.read(scope, base=self.url)
