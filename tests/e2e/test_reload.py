@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import ssl
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from cryptography import x509
 from tests import certificates
-from tests.loopback import HOST
+from tests.loopback import HOST, free_port
 from tests.process import AFFIANT, Child, Server, children
 
 from affiant import testing
@@ -135,6 +137,7 @@ def reloaded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[S
             "AFFIANT_TOKEN_BURST": "0",
             "AFFIANT_FAILURE_BURST": "0",
             "WATCHDOG_USEC": "10000000",
+            "AFFIANT_METRICS": f"{HOST}:{free_port()}",
         },
     )
     server.environment["AFFIANT_ISSUER"] = server.issuer
@@ -178,12 +181,23 @@ def test_reload_refuses_nothing(reloaded: tuple[Server, Systemd, ssl.SSLContext 
     load = Load(server, client)
     asyncio.run(load.during(work))
     assert load.answers > 50
+    server.child.until(
+        lambda: _scraped(server, r'affiant_token_requests_total\{.*outcome="issued".*\}') == load.answers
+    )
     if client is not None:
+        until = x509.load_pem_x509_certificate((tmp_path / "later.pem").read_bytes()).not_valid_after_utc
+        assert _scraped(server, "affiant_tls_certificate_until_timestamp_seconds") == until.timestamp()
         assert "later" in _subject(server, client)
     _hang(server, systemd)
     server.child.process.terminate()
     assert server.child.process.wait(15) == 0
     assert "STOPPING=1" in systemd.hear()
+
+
+def _scraped(server: Server, series: str) -> float:
+    """Return the sum of these series, by all workers that there ever were."""
+    text = httpx2.get(f"http://{server.environment['AFFIANT_METRICS']}/metrics", trust_env=False).text
+    return sum(map(float, re.findall(rf"^{series} (\S+)$", text, re.MULTILINE)))
 
 
 def _subject(server: Server, client: ssl.SSLContext) -> str:

@@ -16,6 +16,7 @@ from affiant.client import Event
 from affiant.client.cache import breaker
 from affiant.errors import LocalError, Refused, RemoteError
 from affiant.jose.keys import PrivateKey
+from affiant.telemetry import Telemetry
 
 CANARY = "canary-token-51ab"
 Make = Callable[..., Service]
@@ -91,18 +92,21 @@ def test_call_that_is_not_repeated_is_not_reported(api: Foreign, make: Make, see
 
 
 def test_breaker_events(foreign: Foreign, make: Make, seen: list[Event]) -> None:
-    clock = Clock()
-    service = make(clock=clock)
+    clock, telemetry = Clock(), Telemetry()
+    service = make(clock=clock, telemetry=telemetry)
     foreign.default["/token"] = Answer(500, {})
     for _ in range(breaker.FAILURES + 1):
         with pytest.raises(RemoteError):
             service.token()
     assert _names(seen)[2 * breaker.FAILURES - 2 :] == ["token.requested", "token.failed", "breaker.opened"]
     assert seen[-1].seconds == pytest.approx(breaker.FIRST_PAUSE, rel=0.3)
+    opened = telemetry.samples()["affiant_client_breakers_open"][()]  # with those of other tests in this process
+    assert isinstance(opened, float | int)
     del seen[:], foreign.default["/token"]
     clock.now += 10
     assert service.token().value
     assert _names(seen) == ["breaker.half_open", "token.requested", "token.renewed", "breaker.closed"]
+    assert telemetry.samples()["affiant_client_breakers_open"] == {(): opened - 1}
 
 
 def test_pause_that_the_server_asks_for_is_reported(foreign: Foreign, make: Make, seen: list[Event]) -> None:

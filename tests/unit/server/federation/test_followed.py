@@ -13,12 +13,15 @@ from affiant.errors import Rejected
 from affiant.errors.reasons import Reason
 from affiant.jose import compact
 from affiant.oauth import names, revocations
+from affiant.server import app
 from affiant.server.registry.federation import followed
 from affiant.server.registry.key_cache import Fetched
+from affiant.server.settings.options import Options
 from affiant.server.token.active import is_revoked
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, Revocation
 from affiant.storage.records import ClaimCondition, Rule, Trust
 from affiant.system.identifiers import new_trace_id
+from affiant.telemetry import Telemetry
 from affiant.testing import Server
 
 FIRST, SECOND = "https://as.first.example", "https://as.second.example"
@@ -243,3 +246,29 @@ async def test_each_revocation_is_kept_once(pair: Pair) -> None:
     pair.fetched.clear()
     await pair.look()
     assert f"{FIRST}/revocations" not in pair.fetched
+
+
+async def test_age_and_failure_of_the_feed_are_metrics(pair: Pair) -> None:
+    second, telemetry = pair.second, Telemetry()
+    built = app.build(
+        issuer=SECOND,
+        store=second.store,
+        master_key=second.master_key,
+        options=Options(fresh_seconds=0.0),
+        clock=second.clock,
+        fetch=pair.fetch,
+        telemetry=telemetry,
+    )
+
+    def feed() -> list[object]:
+        found = telemetry.samples()
+        return [found[f"affiant_followed_feed_{name}"] for name in ("age_seconds", "failing")]
+
+    assert feed() == [{}, {}]
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=built), base_url=SECOND) as second.http:
+        assert (await pair.chain(await pair.from_first())).status_code == 200
+        assert feed() == [{("first",): 0}, {("first",): 0}]
+        pair.is_away, pair.failure = True, Rejected(Reason.JWKS_TIMEOUT)
+        pair.pass_seconds(10)
+        await pair.chain(await pair.from_first())
+        assert feed() == [{("first",): 10}, {("first",): 1}]
