@@ -154,6 +154,32 @@ def test_pods_may_do_little(renderer: Path, tmp_path: Path, more: dict[str, Any]
     assert not [document for document in found if document["kind"] == "Secret"]
 
 
+def test_no_value_is_more_than_a_value(renderer: Path, tmp_path: Path) -> None:
+    """Names that YAML reads as something else, and a number that Go prints with an exponent."""
+    name = "1}}, hostNetwork: true, x: {y: {z: on"
+    more = {
+        "settings": {"max_connections": 1048576, "failure_rate": 0.5, "console": "off"},
+        "masterKey": {"existingSecret": name, "key": "true"},
+        "database": {"existingSecret": name, "key": "0x10"},
+        "ingress": {"host": "as.example # x", "className": name, "tlsSecret": "null"},
+        "serviceAccount": {"create": True, "name": name},
+        "priorityClassName": name,
+        "test": {"credentialsSecret": name, "key": name},
+    }
+    found = documents(render(renderer, tmp_path, merged(EVERYTHING, more)))
+    pod = one(found, "Deployment")["spec"]["template"]["spec"]
+    given = {each["name"]: each.get("value", each.get("valueFrom")) for each in pod["containers"][0]["env"]}
+    assert (given["AFFIANT_MAX_CONNECTIONS"], given["AFFIANT_FAILURE_RATE"]) == ("1048576", "0.5")
+    assert given["AFFIANT_CONSOLE"] == "off"
+    assert given["AFFIANT_DATABASE"] == {"secretKeyRef": {"name": name, "key": "0x10"}}
+    secret = next(volume["secret"] for volume in pod["volumes"] if volume["name"] == "master-key")
+    assert (secret["secretName"], secret["items"][0]["key"]) == (name, "true")
+    assert (pod["serviceAccountName"], pod["priorityClassName"]) == (name, name)
+    ingress = one(found, "Ingress")["spec"]
+    assert ingress["rules"][0]["host"] == "as.example # x"
+    assert (ingress["tls"][0]["secretName"], ingress["ingressClassName"]) == ("null", name)
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -95,8 +95,10 @@ def _decide(worker: Worker, options: dict[str, Any]) -> dict[str, Any]:
     chosen = chosen.model_copy(update={"metrics": scraped.reserve(chosen.metrics, alone=worker.is_first)})
 
     async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None, bool]:
+        _check_known(worker, chosen, is_known=await store.settings.get(ISSUER) is not None)
         return await _prepare(store, key, chosen, worker.sockets[0].getsockname()[1])
 
+    _check_known(worker, chosen, is_known=has_data(chosen))
     if chosen.database is None and has_data(chosen):
         copies.check(chosen.data / FILE_NAME, fast=True)
     issuer, remembered, is_without_users = with_new_store(chosen, prepare, report=lambda _: None)  # _announce names it
@@ -115,6 +117,12 @@ def _decide(worker: Worker, options: dict[str, Any]) -> dict[str, Any]:
     }
     worker.decide(decided, opened)
     return decided
+
+
+def _check_known(worker: Worker, chosen: settings.Settings, *, is_known: bool) -> None:
+    """Refuse that a reload begins with an empty database, to which a wrong setting leads: no client would be known."""
+    if not worker.is_first and not is_known:
+        raise ConfigError(f"{shown_place(chosen)} has no data yet: a reload does not begin there, and a restart does")
 
 
 async def _prepare(

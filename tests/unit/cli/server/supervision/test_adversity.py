@@ -108,3 +108,16 @@ def test_a_notify_socket_that_nobody_reads_stops_nothing(tmp_path: Path, monkeyp
         began = time.monotonic()
         notify("READY=1")
         assert time.monotonic() - began < 5
+
+
+def test_a_reload_does_not_begin_with_an_empty_database(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A wrong data folder would replace a registry by an empty one, and every client would be refused."""
+    empty = tmp_path / "empty"
+    first = {"decided": None, "is_activated": False, "is_first": False, "place": None}
+    process = Process(["serve", "--data", str(empty), "--port", "0"], [], first)
+    while (code := process.ended()) is None:
+        time.sleep(0.01)
+    process.link.close()
+    assert code == 8
+    assert "has no data yet: a reload does not begin there" in capfd.readouterr().err
+    assert not empty.exists()
