@@ -216,7 +216,7 @@ def _hang(server: Server, systemd: Systemd) -> None:
     os.kill(victim, signal.SIGSTOP)
     server.child.until(lambda: "hung" in server.child.err and victim not in children(main), seconds=25)  # type: ignore[union-attr]
     fed = systemd.hear().count("WATCHDOG=1")
-    systemd.until(server, "WATCHDOG=1", times=fed + 2)
+    systemd.until(server, "WATCHDOG=1", times=fed + 1)
 
 
 class Activated:

@@ -41,12 +41,13 @@ from affiant.server.registry.key_cache import Fetch
 from affiant.server.registry.late_fetch import LateFetcher
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request.audit import retention
+from affiant.server.request.audit.measures import measure_audit
 from affiant.server.request.audit.retention import Retention
 from affiant.server.request.background import Background, Piece, Write
 from affiant.server.request.counting import budgets
 from affiant.server.request.counting.budgets import Budgets
 from affiant.server.request.counting.counts import PURGE_SECONDS, Counts
-from affiant.server.request.counting.gauges import measure_audit, measure_keys, measure_now, measure_store
+from affiant.server.request.counting.gauges import measure_keys, measure_now, measure_store
 from affiant.server.request.counting.meter import Meter, timed
 from affiant.server.request.counting.publisher import Publisher
 from affiant.server.request.counting.uses import Uses

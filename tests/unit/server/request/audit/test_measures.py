@@ -8,8 +8,8 @@ from tests.contract.archiving import DAY, KEY, archived, fill, parts
 from tests.stores import opened
 
 from affiant.errors import ConfigError
+from affiant.server.request.audit.measures import measure_audit
 from affiant.server.request.audit.retention import Retention
-from affiant.server.request.counting.gauges import measure_audit
 from affiant.storage.memory import MemoryStore
 from affiant.telemetry.samples import Samples
 from affiant.telemetry.table import METRICS
