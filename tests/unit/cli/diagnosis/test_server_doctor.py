@@ -112,12 +112,22 @@ def test_files_that_others_may_read_or_replace(examine: Examine) -> None:
     assert examine()["files"]["fix"] == f"chmod 600 {DATA.absolute() / FILE_NAME}"
 
 
+def test_no_mode_is_changed_through_a_link(examine: Examine, tmp_path: Path) -> None:
+    """Attack: the data folder has a link to a file of the system."""
+    _make()
+    (tmp_path / "passwd").write_text("root:x:0:0")
+    (tmp_path / "passwd").chmod(0o644)
+    (DATA / "master.key").unlink()
+    (DATA / "master.key").symlink_to(tmp_path / "passwd")
+    assert examine()["files"]["fix"] == f"ls -lL {DATA.absolute()}/master.key: it is a link"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_another_user(examine: Examine) -> None:
     _make()
     os.chown(DATA / FILE_NAME, 65534, 65534)
     found = examine()["files"]
-    assert found["fix"] == f"chown root: {DATA.absolute() / FILE_NAME}"
+    assert found["fix"] == f"chown -h root: {DATA.absolute() / FILE_NAME}"
 
 
 def test_the_master_key(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:

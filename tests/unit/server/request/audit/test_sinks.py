@@ -168,6 +168,24 @@ async def test_a_stop_ends_after_the_batch_and_frees_the_lease() -> None:
     assert (await store.cursors.list())[0].number == 3
 
 
+async def test_a_cursor_ahead_of_the_log_is_a_problem_until_it_is_forgotten() -> None:
+    """Attack: who writes to the database moves it, so that records do not leave."""
+    sink, store = Kept(), await _store(3)
+    await store.cursors.take(sink.name, "attacker", now=1, seconds=1, start=1_000_000)
+    one = Relay(sink, store, begin=START)
+    await one.turn()
+    assert (one.problem, sink.lines) == (
+        f"its cursor is ahead of the log: affiant audit sinks --forget {sink.name}",
+        [],
+    )
+    (cursor,) = await store.cursors.list()
+    assert cursor.problem == one.problem
+    await store.cursors.remove(sink.name)
+    one._not_before = 0
+    await _drain(one)
+    assert (one.problem, len(sink.lines)) == ("", 3)
+
+
 async def test_a_failing_store_ends_nothing() -> None:
     store, sink = await _store(1), Kept()
     one, take = Relay(sink, store, begin=START), store.cursors.take

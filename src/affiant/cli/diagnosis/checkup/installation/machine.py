@@ -65,11 +65,13 @@ def _faults(folder: Path) -> Iterator[Finding]:
             place = shlex.quote(str(folder / name))
             if stat.S_IMODE(status_of.st_mode) & 0o077:
                 text = f"others may read {folder / name} (mode {stat.S_IMODE(status_of.st_mode):04o})"
-                yield Finding("files", BAD, text, f"chmod 600 {place}")
+                # Attack: a link to a file of the system, whose mode the operator would change.
+                is_link = (folder / name).is_symlink()
+                yield Finding("files", BAD, text, f"ls -lL {place}: it is a link" if is_link else f"chmod 600 {place}")
             if status_of.st_uid != status.st_uid:
                 owner = user(status.st_uid)
                 text = f"{folder / name} belongs to {user(status_of.st_uid)}, and its folder to {owner}"
-                yield Finding("files", BAD, text, f"chown {owner}: {place}")
+                yield Finding("files", BAD, text, f"chown -h {owner}: {place}")
 
 
 def disk(found: Installation) -> Iterator[Finding]:

@@ -123,9 +123,16 @@ class Relay:
             self.name, self._holder, now=int(self._clock()), seconds=LEASE_SECONDS, start=start
         )
         if number is not None and self._number is None:
-            number = await self._resume(number)
+            number = await self._resume(number) if await self._is_possible(number) else None
         self._number, self._renewed_at = number, at
         return number
+
+    async def _is_possible(self, number: int) -> bool:
+        """Attack: the cursor was moved ahead of the log, so that the sink would miss what comes, unseen."""
+        if number <= (await self._store.audit_log.head()).number:
+            return True
+        await self._fail(number, SinkError("its cursor is ahead of the log: affiant audit sinks --forget " + self.name))
+        return False
 
     async def _resume(self, number: int) -> int:
         """Skip records that a killed process delivered without moving the cursor, if the sink can report them."""
