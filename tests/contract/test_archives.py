@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.archiving import DAY, ISSUER, KEY, archived, entry, fill, parts, refusal, verified
+from tests.contract.archiving import DAY, ISSUER, KEY, NOW, archived, entry, fill, parts, refusal, verified
 from tests.stores import opened, run
 
 from affiant.jose import compact, keys
@@ -107,6 +107,17 @@ async def test_all_records_may_go_but_those_of_the_archives(store: Store, tmp_pa
     await fill(store, 3, 251)
     (row, *_) = await verified(store)
     assert row.number == 251
+
+
+async def test_the_count_beforehand_is_that_of_the_files(store: Store, tmp_path: Path) -> None:
+    """A clock that ran ahead left a record of the future: nothing from there on is archived yet."""
+    await fill(store, 5)
+    await store.ledger.claim(entry(6, at=NOW + 600))
+    await fill(store, 2, first=7)
+    made = await parts(store, tmp_path / "archive")
+    counted = await Retention(made).due(NOW + DAY)
+    (one,) = await archived(made, NOW + DAY)
+    assert counted.count == one.end.count == 5
 
 
 async def test_records_that_a_sink_has_still_to_send_stay(store: Store, tmp_path: Path) -> None:

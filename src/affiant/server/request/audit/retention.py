@@ -132,6 +132,7 @@ class Retention:
 
     async def due(self, before: float) -> Due:
         """Count the records that `archive` would archive."""
+        before = min(before, self._parts.clock())
         base = await self._base()
         first, count, since, until = base.number + 1, 0, 0.0, 0.0
         async for row in self._old(base, before, most=math.inf):
