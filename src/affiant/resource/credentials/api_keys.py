@@ -113,6 +113,8 @@ class ApiKeys:
         self._keys = dict(self._rows(keys))
         self._notices = _notices(until, self.page)
         self._clients = {key.client_id for key, _ in self._keys.values()}
+        for name in sorted(set(only_token) - self._clients):
+            log.warning("only_token= has %s, of which the table has no key: is it misspelt?", name)
         self._uses = dict[tuple[str, Way], tuple[int, float]]()
         self._lock = Lock()
 

@@ -141,6 +141,14 @@ async def test_table_is_searched_by_what_no_sender_knows() -> None:
     assert bytes.fromhex(digest_of(KEY)) not in first._keys
 
 
+def test_a_name_that_no_key_has_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """A misspelt name would leave the key of its client working, unseen."""
+    guard_of(Issuer(), only_token={"misspelt", "c"})
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        "only_token= has misspelt, of which the table has no key: is it misspelt?"
+    ]
+
+
 async def test_no_key_is_shown(caplog: pytest.LogCaptureFixture) -> None:
     issuer = Issuer()
     caplog.set_level(logging.DEBUG)
