@@ -118,6 +118,12 @@ def test_key_of_another_client(examine: Examine, foreign: Foreign, key: PrivateK
     assert "affiant client show billing" in wrong["token"]["fix"]
 
 
+def test_refusal_that_says_why_has_the_fix_of_its_reason(examine: Examine, foreign: Foreign) -> None:
+    uri = "https://as.example/errors/assertion.expired"
+    foreign.default["/token"] = Answer(401, {"error": "invalid_client", "error_uri": uri})
+    assert examine()["token"]["fix"].startswith("Compare the clocks of both machines")
+
+
 def test_metadata_of_another_issuer(examine: Examine, foreign: Foreign) -> None:
     foreign.default[DISCOVERY] = metadata_answer("https://as.example")
     wrong = examine()
@@ -160,7 +166,8 @@ def test_less_scope_than_asked(examine: Examine, foreign: Foreign) -> None:
 
 
 def test_credentials(members: dict[str, Any], examine: Examine, tmp_path: Path) -> None:
-    assert set(examine("-c", "absent.json")) == {"credentials"}
+    absent = examine("-c", "absent.json")
+    assert (set(absent), absent["credentials"]["fix"][:11]) == ({"credentials"}, "affiant who")
     (tmp_path / "billing.json").chmod(0o644)
     assert "chmod 600" in examine()["credentials"]["text"]
     (tmp_path / "billing.json").chmod(0o600)

@@ -19,6 +19,7 @@ _PAGES = 1024  # copied at once; in between, others may write
 _NOT_DAMAGE = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_PERM,
@@ -93,7 +94,9 @@ def check(path: Path, *, fast: bool = False, remedy: str = _REMEDY) -> None:
             connection.execute("SELECT number FROM version").fetchone()
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
-            raise ConfigError(f"{path} cannot be read ({error}): it and its folder must be writable") from error
+            raise ConfigError(
+                f"{path} cannot be read ({error}): it and its folder must be writable, on a disk that has room"
+            ) from error
         raise ConfigError(f"{path} is not a whole database of affiant ({error}){remedy}") from error
     damage = [line for line in found if line != "ok"]
     if damage:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -154,6 +155,16 @@ def test_a_damaged_database(examine: Examine) -> None:
     found = examine()
     assert found["database"]["fix"].startswith("affiant db restore")
     assert "contents" not in found
+
+
+def test_a_full_disk_is_not_mended_by_a_restore(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore would replace a whole database by an older one."""
+    _make()
+    path = DATA / FILE_NAME
+    path.write_bytes(path.read_bytes()[:4096])
+    full = shutil.disk_usage(path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    assert examine()["database"]["fix"].startswith("free disk space first")
 
 
 @pytest.mark.parametrize(

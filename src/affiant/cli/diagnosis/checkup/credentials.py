@@ -30,7 +30,8 @@ def credentials(examined: Examined) -> Iterator[Finding]:
     try:
         found = find(examined.named, examined.resource, examined.scope)
     except LocalError as error:
-        fix = "affiant who  shows where they are looked for" if examined.named is None else "correct the file"
+        is_missing = examined.named is None or isinstance(error.__cause__, FileNotFoundError)
+        fix = "affiant who  shows where they are looked for" if is_missing else "correct the file"
         yield Finding("credentials", BAD, one_line(error), fix)
         return
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
 from collections.abc import Iterator
 
 from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding
 from affiant.errors import Refused, RemoteError, Unreachable
+from affiant.errors.reasons import Reason
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
 from affiant.system.text import one_line
@@ -92,6 +94,8 @@ def token(examined: Examined) -> Iterator[Finding]:
 def _fix(examined: Examined, refusal: Refused) -> str:
     client = shlex.quote(examined.service.client_id if examined.service is not None else "")
     known = examined.thumbprint
+    with contextlib.suppress(KeyError):  # a server of affiant says why, once the client has authenticated
+        return Reason.from_code((refusal.error_uri or "").rpartition("/")[2]).value.fix
     if refusal.error == "invalid_client":
         mine = f"the key here has the thumbprint {known}" if known else "the secret here may be an old one"
         return f"compare with what is registered, at the server: affiant client show {client}; {mine}"

@@ -36,7 +36,9 @@ def _sqlite(found: Installation) -> Iterator[Finding]:
     try:
         facts = inspection.inspect(path)
     except Error as error:
-        yield Finding("database", BAD, one_line(error), f"affiant db restore FILE --data {found.chosen.data}")
+        restore = f"affiant db restore FILE --data {found.chosen.data}"
+        fix = "free disk space first, and run this again: docs/how-to/operate.md" if found.is_full else restore
+        yield Finding("database", BAD, one_line(error), fix)
         return
     schema = _schema(facts.schema, facts.known)
     found.is_current = schema.state == GOOD

@@ -54,6 +54,7 @@ class Installation:
     has_data: bool = False
     is_current: bool = False  # the database is whole, and has the schema of this version
     free: int | None = None  # bytes of the disk
+    is_full: bool = False  # the disk: writes fail, now or soon
     facts: Facts | None = None
 
 

@@ -81,7 +81,8 @@ def disk(found: Installation) -> Iterator[Finding]:
     found.free = shutil.disk_usage(found.chosen.data).free
     text = f"{found.free / MIB:,.0f} MiB are free"
     fix = "free disk space, or move to a larger disk: docs/how-to/operate.md"
-    if found.free < _LEAST_FREE:
+    found.is_full = found.free < _LEAST_FREE
+    if found.is_full:
         yield Finding("disk", BAD, f"{text}: soon no token is issued", fix)
     else:
         yield Finding("disk", WARNING if found.free < _FEW_FREE else GOOD, text, fix)
