@@ -230,6 +230,9 @@ def test_files_that_cannot_be_used_are_told_at_once(tls_server: Server, tmp_path
     wrong = ("--tls-cert", "server.pem", "--tls-key", "billing.key")
     done = tls_server.run("serve", "--data", str(tmp_path / "other"), *wrong)
     assert (done.returncode != 0, "--tls-key" in done.stderr) == (True, True)
+    absent = ("--tls-cert", "absent.pem", "--tls-key", "server.key")
+    done = tls_server.run("serve", "--data", str(tmp_path / "other"), *absent)
+    assert "the file for TLS absent.pem cannot be read: No such file or directory" in done.stderr
     done = tls_server.run("serve", "--data", str(tmp_path / "other"), "--tls-cert", "server.pem")
     assert "must be set together" in done.stderr
 

@@ -239,7 +239,7 @@ def test_a_dangling_link_creates_nothing(tmp_path: Path) -> None:
         (SOMEBODY, SOMEBODY, ""),
         (0, 0, "DATA/affiant.db belongs to root and this process runs as nobody: run it with  sudo -u root"),
         (None, 0, "DATA belongs to root and this process runs as nobody: run it with  sudo -u root"),
-        (None, 1234, "DATA belongs to 1234 and this process runs as nobody: run it with  sudo -u 1234"),
+        (None, 1234, "DATA belongs to 1234 and this process runs as nobody: run it with  sudo -u '#1234'"),
     ],
 )
 def test_a_denied_access_names_the_owner_and_the_remedy(

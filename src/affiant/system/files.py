@@ -173,7 +173,7 @@ def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
         return f"{text}run as root  chown {mine}: {shlex.quote(str(place))}"
     # Suggest chown to the owner of the folder only: another user's chown would lock the server out.
     if place.is_dir() or place.absolute().parent.stat().st_uid != os.geteuid():
-        return f"{text}run it with  sudo -u {user(owner)}"
+        return f"{text}run it with  sudo -u {_for_sudo(owner)}"
     target = f"-R {mine}: {shlex.quote(str(folder))}" if folder is not None else f"{mine}: {shlex.quote(str(place))}"
     return f"{text}run as root  chown {target}"
 
@@ -184,6 +184,12 @@ def _closest(path: Path) -> tuple[Path, int]:
         with contextlib.suppress(OSError):
             return place, place.stat().st_uid
     return path, os.geteuid()
+
+
+def _for_sudo(uid: int) -> str:
+    """Return the user as sudo takes it: a number without a name has a # in front."""
+    name = user(uid)
+    return f"'#{uid}'" if name == str(uid) else name
 
 
 def user(uid: int) -> str:

@@ -45,6 +45,8 @@ async def test_what_cannot_be_opened_is_the_operators_to_solve(tmp_path: Path) -
     for name in ("file/test.db", "text.db", "folder.db"):
         with pytest.raises(ConfigError, match="--data"):
             await SqliteStore(tmp_path / name).open()
+    with pytest.raises(ConfigError, match="--data, or make it as root, with this user as its owner"):
+        await SqliteStore(tmp_path / "file/data/test.db").open()
 
 
 async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:

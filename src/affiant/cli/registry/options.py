@@ -117,7 +117,7 @@ def member_options(rows: Iterable[Member]) -> Callable[[Any], Any]:
 def members(rows: Iterable[Member], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members that the options give, as JSON values; an option with nothing in it empties a list."""
     given = [(row, options[row.name]) for row in rows if row.option is not None]
-    return {row.name: _value(row.kind, value) for row, value in given if value is not None and value != ()}
+    return {row.name: _value(row, value) for row, value in given if value is not None and value != ()}
 
 
 def conditions(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
@@ -139,14 +139,34 @@ async def check_scopes(api: Admin, scopes: Sequence[str]) -> None:
             warn(f"no API has the scope {scope}: " + (f"is {close} meant?" if close else "see  affiant api list"))
 
 
+def _check_single(kind: Names, text: str, option: str) -> None:
+    """Refuse several values in one, as RFC 6749 writes a scope, where each of them would be good alone."""
+    words = text.split()
+    if len(words) > 1 and not _is_taken(kind, [text]) and _is_taken(kind, words):
+        raise click.UsageError(
+            f"write {option} once for each value:  " + " ".join(f"{option} {word}" for word in words)
+        )
+
+
+def _is_taken(kind: Names, values: list[str]) -> bool:
+    try:
+        kind.parse(values)
+    except ValueError:
+        return False
+    return True
+
+
 def _in_words(row: Member) -> str:
     """Return the meaning of a member with the word that its option has for 0."""
     return row.meaning.replace("; 0 for", f"; {row.kind.word} for") if isinstance(row.kind, Number) else row.meaning
 
 
-def _value(kind: Kind, given: Any) -> Any:
-    if isinstance(kind, Conditions):
+def _value(row: Member, given: Any) -> Any:
+    if isinstance(row.kind, Conditions):
         return conditions(given)
+    if isinstance(row.kind, Names):
+        for text in given:
+            _check_single(row.kind, text, str(row.option))
     return [item for item in given if given != ("",)] if isinstance(given, tuple) else given
 
 

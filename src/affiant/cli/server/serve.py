@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -49,6 +50,7 @@ from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.ports import Store
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
+from affiant.system.files import denied
 from affiant.system.version import __version__
 from affiant.telemetry import Telemetry
 from affiant.telemetry.board import Board, FolderBoard, open_folder
@@ -260,6 +262,8 @@ def _check_tls(chosen: settings.Settings) -> None:
     """Raise ConfigError now; otherwise each worker would fail, again and again."""
     if chosen.tls_cert is None or chosen.tls_key is None:
         return
+    for file in filter(None, (chosen.tls_cert, chosen.tls_key, chosen.tls_client_ca)):
+        _check_readable(file)
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         # With a password, so that OpenSSL does not ask for one at the terminal.
@@ -269,6 +273,14 @@ def _check_tls(chosen: settings.Settings) -> None:
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not PEM"
         raise ConfigError(f"the files for TLS cannot be used ({why}): --tls-cert, --tls-key, --tls-client-ca") from None
+
+
+def _check_readable(file: Path) -> None:
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"the file for TLS {file} cannot be read: {error.strerror}{denied(file, error)}") from None
 
 
 async def _check_signing(store: Store, chosen: settings.Settings) -> None:

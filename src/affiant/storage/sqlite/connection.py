@@ -46,7 +46,8 @@ def create(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(ensure_private(path))
     except OSError as error:
-        remedy = denied(path, error, folder=path.parent) or ": choose another with --data"
+        remedy = denied(path, error, folder=path.parent) if path.parent.is_dir() else ""
+        remedy = remedy or ": choose another with --data, or make it as root, with this user as its owner and mode 0700"
         raise ConfigError(f"the data folder {path.parent} cannot be written ({error.strerror}){remedy}") from error
 
 

@@ -43,6 +43,13 @@ def test_policies_are_given_when_a_client_is_made() -> None:
     assert (refused.exit_code, "10<=x<=3600" in refused.output) == (2, True)
 
 
+def test_several_scopes_in_one_option_are_refused_with_the_way_to_write_them() -> None:
+    for group, words in ((client, ["new", "c"]), (api, ["new", "a", "--identifier", "https://a.example"])):
+        ran = CliRunner().invoke(group, [*words, "--scope", "orders.read orders.list", "--data", "data"])
+        assert (ran.exit_code, ran.stdout) == (2, "")
+        assert "write --scope once for each value:  --scope orders.read --scope orders.list" in ran.output
+
+
 def test_a_client_changes_between_the_methods_of_its_secret() -> None:
     made = _run(client, "new", "pulsar", "--auth", "client_secret_basic")
     changed = _run(client, "update", "pulsar", "--auth", "client_secret_post")

@@ -185,7 +185,8 @@ class Supervisor:
             self._sockets = coming.sockets
         if before is not None:
             self._leave(before, time.monotonic(), is_followed=True)
-            self._reports.say(f"reloaded: {len(coming.workers)} new workers serve")
+            count = len(coming.workers)
+            self._reports.say("reloaded: a new worker serves" if count == 1 else f"reloaded: {count} new workers serve")
 
     def _leave(self, generation: Generation, now: float, *, is_followed: bool = False) -> None:
         for worker in generation.workers:
