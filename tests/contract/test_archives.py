@@ -229,7 +229,7 @@ STEPS = [
     (Folder, "settle", 0),
     (Retention, "_read", 0),
     (Folder, "name", 0),
-    (Retention, "_tell", 0),
+    (Retention, "_record", 0),
     (Retention, "_drop", 0),
     ("drop", "drop", 2),
 ]
