@@ -11,6 +11,7 @@ from typing import Any
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
 from affiant.storage.commit import tell
+from affiant.storage.entries import AuditRow
 from affiant.storage.history.sizes import Sizes, estimate_claims
 from affiant.storage.postgres.audit import PostgresAuditLog
 from affiant.storage.postgres.connection import CALL_SECONDS, LOST, Address, Pool, check_session, connect, parse_address
@@ -113,7 +114,7 @@ class PostgresStore(SqlStore):
 
 class PostgresTables(SqlTables):
     def __init__(
-        self, pool: Pool, watch: Watch, audit_key: bytes, committed: Callable[[Sequence[bytes]], None]
+        self, pool: Pool, watch: Watch, audit_key: bytes, committed: Callable[[Sequence[AuditRow]], None]
     ) -> None:
         super().__init__(pool)
         self._pool = pool
@@ -134,8 +135,8 @@ class PostgresTables(SqlTables):
             self._committed(records)
         return result
 
-    async def _drive(self, connection: Any, steps: Steps[Result]) -> tuple[Result, bool, list[bytes]]:
-        answer, has_changed, records = None, False, list[bytes]()
+    async def _drive(self, connection: Any, steps: Steps[Result]) -> tuple[Result, bool, list[AuditRow]]:
+        answer, has_changed, records = None, False, list[AuditRow]()
         while True:
             try:
                 step = steps.send(answer)
@@ -144,7 +145,7 @@ class PostgresTables(SqlTables):
             answer = await self._perform(connection, step, records)
             has_changed |= changes_version(step)
 
-    async def _perform(self, connection: Any, step: Step, records: list[bytes]) -> Any:
+    async def _perform(self, connection: Any, step: Step, records: list[AuditRow]) -> Any:
         if isinstance(step, Get | Rows):
             query, values = select(step)
             known = all(map(is_text, values))
@@ -157,7 +158,7 @@ class PostgresTables(SqlTables):
             await connection.execute(LOCK_COUNTS)
         if isinstance(step, Append):
             _, _, rows = await append(connection, step.entries, self._audit_key)
-            records += [row.record for row in rows]
+            records += rows
             return None
         for statement, values in write(step):
             await connection.execute(statement, *values)
