@@ -40,7 +40,7 @@ def master_key() -> None:
 @master_key.command("show")
 @store_options
 def show_(chosen: Settings) -> None:
-    """Show the source and the fingerprint of the master key, and whether a rotation is under way."""
+    """Show its source, fingerprint and rotation."""
     source = _source(chosen)
 
     async def work(store: Store, key: MasterKey) -> dict[str, Any]:
@@ -71,7 +71,9 @@ def show_(chosen: Settings) -> None:
 @click.option("--to", "target", type=FILE, help="new file for the new key, where the key is not in the data folder")
 @store_options
 def rotate(target: Path | None, chosen: Settings) -> None:
-    """Make a new master key; until `finish`, the database opens with both.
+    """Make a new master key.
+
+    Until `finish`, the database opens with both.
 
     Servers go on, and no client notices. A key in the data folder is replaced there, and the former one kept under
     another name. Elsewhere, put the new file in place of the former one on every node. Restart every server, and then:
@@ -110,7 +112,9 @@ def rotate(target: Path | None, chosen: Settings) -> None:
 @click.option("--at-once", is_flag=True, help="although a server may still have the former key: it would fail")
 @store_options
 def finish(at_once: bool, chosen: Settings) -> None:
-    """Let only the new master key open the database, and seal all secrets again.
+    """End a rotation: only the new key opens.
+
+    All secrets are sealed again.
 
     It is refused while a server still runs with the former key: each one notes that twice a minute.
     """
@@ -129,7 +133,9 @@ def finish(at_once: bool, chosen: Settings) -> None:
 @master_key.command()
 @store_options
 def cancel(chosen: Settings) -> None:
-    """End a rotation with the former key, such as when the new one was lost.
+    """Give up a rotation.
+
+    With the former key, such as when the new one was lost.
 
     Servers with the new key will not start again.
     """
