@@ -14,6 +14,7 @@ from reference import changelog
 
 _VERSION = re.compile(r'^__version__ = "[^"]*"$', re.MULTILINE)
 _CHART = re.compile(r'^((?:version|appVersion): "?)[0-9][^"\s]*("?)$', re.MULTILINE)
+_WHEEL = re.compile(r"(?<=/affiant-)[0-9][0-9.]*(?=-py3)")
 
 
 def main(words: list[str], repo: Path = changelog.REPO) -> str:
@@ -22,6 +23,8 @@ def main(words: list[str], repo: Path = changelog.REPO) -> str:
     _replace(repo / "src" / "affiant" / "system" / "version.py", _VERSION, f'__version__ = "{words[0]}"', times=1)
     for chart in (repo / "deploy").rglob("Chart.yaml"):
         _replace(chart, _CHART, rf"\g<1>{words[0]}\g<2>", times=2)
+    for page in (repo / "docs").rglob("deploy.md"):
+        _replace(page, _WHEEL, words[0], times=1)
     return f"{done}; the version is {words[0]}"
 
 

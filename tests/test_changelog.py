@@ -26,7 +26,8 @@ def test_fragments_move_into_a_section(repo: Path) -> None:
     before = (repo / "CHANGELOG.md").read_text()
     assert changelog.main(["9.8.7"], repo).startswith("3 fragments")
     after = (repo / "CHANGELOG.md").read_text()
-    section = after[after.index("## 9.8.7 (") : after.index("## 0.1.0")]
+    begin = after.index("## 9.8.7 (")
+    section = after[begin : after.index("\n## ", begin) + 1]
     lines = [line for line in section.splitlines()[1:] if line]
     assert lines == [
         "### Behaviour changes", "Read these before you upgrade.", "#### Guard", "- A guard refuses `x`: pass `y`.",
