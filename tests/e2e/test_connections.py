@@ -7,6 +7,7 @@ import socket
 import ssl
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -115,6 +116,11 @@ def test_successor_is_there_before_the_last_answer(launch: Launch, workers: str)
 
 
 @linux
+def _has_started(child: Child) -> bool:
+    """Whether its log has said all that a start has to say."""
+    return " serves" in child.err
+
+
 def test_limit_of_open_files_is_raised(launch: Launch) -> None:
     """As far as the hard limit; where that is too low, it is said, and the cap is lowered."""
     for hard, soft in ((5000, 4352), (1000, 1000)):
@@ -125,4 +131,5 @@ def test_limit_of_open_files_is_raised(launch: Launch) -> None:
         (worker,) = children(child.process.pid)
         limits = Path(f"/proc/{worker}/limits").read_text("utf-8")
         assert re.findall(r"Max open files +(\d+)", limits) == [str(soft)]
+        child.until(partial(_has_started, child))
         assert ("744 connections" in child.err) == (hard == 1000)

@@ -73,7 +73,9 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
     folder = tmp_path_factory.mktemp("monitored")
     place = f"127.0.0.1:{free_port()}"
     records = {"AFFIANT_AUDIT_FILE": str(folder / "records.jsonl"), "AFFIANT_AUDIT_KEEP": "90d"}
-    server = Server(folder, workers=2, environment={"AFFIANT_METRICS": place, **records})
+    server = Server(
+        folder, workers=2, environment={"AFFIANT_METRICS": place, "AFFIANT_FAILURE_BURST": "100000", **records}
+    )
     with server:
         server.add_api()
         server.affiant("client", "new", "billing", "--scope", "orders.read")

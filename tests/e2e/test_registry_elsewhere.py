@@ -99,14 +99,14 @@ def test_who_has_a_key_or_an_address_gives_that(owned: Server) -> None:
     assert there(owned, "client", "new", "given", "--public-key", "given.json")["credentials"] is None
     hosted = there(owned, "client", "new", "hosted", "--jwks-uri", "https://billing.example/jwks.json")
     assert (hosted["jwks_uri"], hosted["keys"]) == ("https://billing.example/jwks.json", [])
-    for words, said in [
-        (("--public-key", "given.json", "--jwks", "given.json"), "give one of"),
-        (("--scope", "a b"), "without a space"),
-        (("--auth", "private_key_jwt", "--tls-san-dns", "m.example"), "tls_client_auth"),
-        (("--auth", "tls_client_auth", "--tls-san-dns", "m.example"), "takes clients that authenticate by"),
+    for words, code, said in [
+        (("--public-key", "given.json", "--jwks", "given.json"), 8, "give one of"),
+        (("--scope", "a b"), 2, "--scope a --scope b"),
+        (("--auth", "private_key_jwt", "--tls-san-dns", "m.example"), 8, "tls_client_auth"),
+        (("--auth", "tls_client_auth", "--tls-san-dns", "m.example"), 8, "takes clients that authenticate by"),
     ]:
         done = owned.run("client", "new", "no", *words, "--url", owned.issuer, "-c", "chief.affiant.json")
-        assert (done.returncode, said in done.stderr) == (8, True), done.stderr
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert not (owned.folder / "no.affiant.json").exists()
 
 

@@ -233,6 +233,7 @@ def set_up() -> Iterator[Stage]:
 @contextlib.contextmanager
 def _process(stage: Stage, *words: str) -> Iterator[None]:
     process: subprocess.Popen[bytes] | None = None
+    log = (stage.folder / f"{words[0]}.log").open("w+b")
     try:
         with _undisturbed():
             # In its own session: Ctrl-C at the terminal reaches only the demo, which ends its processes in order.
@@ -241,10 +242,15 @@ def _process(stage: Stage, *words: str) -> Iterator[None]:
                 cwd=stage.folder,
                 env=stage.environment(),
                 stdout=subprocess.DEVNULL,
+                stderr=log.fileno(),
                 start_new_session=True,
             )
         yield
+    except ConfigError as error:
+        log.seek(0)
+        raise ConfigError(f"{error}: {log.read().decode('utf-8', 'replace')}") from None
     finally:
+        log.close()
         if process is not None:
             _end(process)
 

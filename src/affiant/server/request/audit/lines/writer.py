@@ -16,7 +16,7 @@ from affiant.server.request.audit.lines.forms import LONGEST, Event, Form
 
 MOST: Final = 10_000  # lines that wait; those that come then are dropped, and counted
 GATHER_SECONDS: Final = 0.05  # in which lines are gathered: each write costs as much as many of them
-CLOSE_SECONDS: Final = 1.0  # for what is left at the end
+CLOSE_SECONDS: Final = 3.0  # for what is left at the end
 
 
 class LineWriter:
