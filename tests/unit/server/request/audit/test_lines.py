@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import uvicorn
 
 from affiant.server.request.audit.lines import forms
 from affiant.server.request.audit.lines.forms import LONGEST, Event, is_calm, to_json, to_text
@@ -214,6 +215,7 @@ def test_loggers_write_to_it(pipe: _Pipe) -> None:
     logs = Logs("json", "info", file=pipe.writing)
     logger = logging.getLogger("affiant.test_lines")
     before = logging.getLogger().handlers[:]
+    uvicorn.Config("no:application")  # with its default configuration of logging, which has handlers of its own
     try:
         logs.install()
         logger.info("trace %s: the store failed: %s", "Jx0vT9qkU2aa", "gone")

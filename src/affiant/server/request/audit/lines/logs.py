@@ -17,6 +17,7 @@ HUMAN: Final = "human"
 JSON: Final = "json"
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING}
 _OF_OTHERS: Final = logging.WARNING  # level of the loggers of libraries
+_WITH_THEIR_OWN: Final = ("uvicorn", "uvicorn.access", "uvicorn.error")  # handlers, from a configuration before ours
 
 
 class Logs(logging.Handler):
@@ -40,6 +41,11 @@ class Logs(logging.Handler):
         """Become the one handler of every logger."""
         logging.basicConfig(level=_OF_OTHERS, handlers=[self], force=True)
         logging.getLogger("affiant").setLevel(self._level_of_ours)
+        for name in _WITH_THEIR_OWN:
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.setLevel(logging.NOTSET)
+            logger.propagate = True
 
     def decisions(self, records: Sequence[bytes]) -> None:
         """Take audit records that were committed: a listener of a store."""
