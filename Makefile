@@ -52,8 +52,8 @@ $(READY): $(INSTALLED) pyproject.toml
 
 test: lint tests ## what every change must pass: lint, types, tests (ARGS="-k audience" for some)
 
-# Three for each processor: for two fifths of the time of four on two processors, neither had anything to do.
-WORKERS = $(shell $(PYTHON) -c 'import os; print(min(6, 3 * (os.cpu_count() or 1)))')
+# Two for each processor: with three, the tests take as long, and more of those that measure a time fail.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 2 * (os.cpu_count() or 1)))')
 
 # Without lint, which has its own verdict: .ci/run tries a failed test again, and must not take that for lint's.
 tests: $(READY)
