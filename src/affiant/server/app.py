@@ -138,7 +138,7 @@ def build(
 
 @dataclass(frozen=True, slots=True)
 class _Observers:
-    """Whatever measures and traces this process."""
+    """The metrics and the traces of this process."""
 
     telemetry: Telemetry
     board: Board

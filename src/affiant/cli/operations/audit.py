@@ -66,7 +66,7 @@ audit.add_command(sinks)
 
 
 class _Wanted(Value, frozen=True):
-    """What to verify."""
+    """The log or the files to verify."""
 
     files: tuple[Path, ...]
     log: bool

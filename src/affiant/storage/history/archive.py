@@ -44,7 +44,7 @@ class Header(Value, frozen=True, forbid_unknown_fields=True):
 
 
 class End(Value, frozen=True):
-    """What is signed. Numbers and links are of the first and the last record, instants in epoch seconds."""
+    """The signed members: numbers and links of the first and the last record, instants in epoch seconds."""
 
     iss: str
     iat: int
@@ -93,7 +93,7 @@ def instant_of(row: AuditRow) -> float:
 
 
 class Lines(Protocol):
-    """What an archive is read from, such as an open file."""
+    """A source of the bytes of an archive, such as an open file."""
 
     def readline(self, size: int = -1, /) -> bytes: ...
 
@@ -131,7 +131,7 @@ class Writing:
         return line
 
     def end(self, now: int, jwk: dict[str, Any]) -> End:
-        """What the key is to sign."""
+        """The bytes that the key signs."""
         return End(
             iss=self._issuer,
             iat=now,

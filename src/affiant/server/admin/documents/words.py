@@ -1,4 +1,4 @@
-"""What many documents have in common."""
+"""Types that many documents share."""
 
 from typing import Annotated, Literal
 
